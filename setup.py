@@ -1,0 +1,47 @@
+"""Packages and dependencies of currents-to-mixpanel; also what Beam workers install (``--setup_file``)."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="currents-to-mixpanel",
+    version="0.1.0",
+    description="Braze Currents exports to Mixpanel imports, with anonymous history joined to known users",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["pipelines*", "transforms*"]),
+    package_data={"transforms.currents": ["catalog.json"], "transforms": ["py.typed"], "pipelines": ["py.typed"]},
+    install_requires=[
+        "apache-beam==2.77.0",
+        "arro3-core>=0.9,<0.10",
+        "arro3-io>=0.9,<0.10",
+        "cramjam>=2.11",
+        "datafusion>=55,<56",
+        "fastavro>=1.10",
+        "google-cloud-storage>=3.0",
+        "isal>=1.8,<2",
+        "numpy>=1.26",
+        "orjson>=3.10",
+        "psutil>=6.0",
+        "pyarrow>=18",
+        "rich>=13.7",
+        "scipy>=1.11",
+    ],
+    extras_require={
+        "test": [
+            "backports.zstd; python_version < '3.14'",
+            "hypothesis>=6.100",
+            "mypy>=1.14",
+            "pytest>=8.0",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "selenium>=4.25",
+        ],
+        "benchmark": ["polars>=1.30"],
+    },
+    entry_points={
+        "console_scripts": [
+            "currents-to-mixpanel=pipelines.currents_to_mixpanel:cli",
+            "currents-sample-export=pipelines.sample_export:cli",
+        ]
+    },
+)

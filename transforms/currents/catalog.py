@@ -1,0 +1,92 @@
+"""Braze's event types: their fields, and the names Braze's own Mixpanel connector gives them.
+
+The table is ``catalog.json``, one entry an event type; a field is ``[name, avro type, Mixpanel property]`` with an
+optional list of flags (``pii``, ``json``: a JSON document in a string, ``deprecated``). A type ending in ``?`` is
+nullable. A Mixpanel property of null means that the native connector drops the field; a Mixpanel event of null, that it
+does not send the type at all. Source: Braze's public event glossary, Currents release 11.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+from importlib import resources
+
+USER_ORPHAN = "users.UserOrphan"
+USER_DELETE_REQUEST = "users.UserDeleteRequest"
+PROFILE_UPDATE = "users.profile.Update"
+CUSTOM_EVENT = "users.behaviors.CustomEvent"
+PURCHASE = "users.behaviors.Purchase"
+WEBHOOKS = "users.messages.webhook."
+BEHAVIORS = "users.behaviors."
+
+_FILLER_PARTS = frozenset({"users", "messages", "behaviors", "app"})
+_CAMEL_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_\-\s]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One column of an event type: its Avro type as written in the catalogue and its Mixpanel property (or None)."""
+
+    name: str
+    type: str
+    mixpanel: str | None
+    flags: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class EventType:
+    """One Braze event type; ``mixpanel_event`` is None where the native connector does not send it."""
+
+    name: str
+    mixpanel_event: str | None
+    partner_page: bool
+    removed: str | None
+    fields: tuple[Field, ...]
+
+    @functools.cached_property
+    def properties(self) -> dict[str, str | None]:
+        """Column name to Mixpanel property; None where the native connector drops the column."""
+        return {field.name: field.mixpanel for field in self.fields}
+
+    @property
+    def sent_by_native_connector(self) -> bool:
+        """Whether Braze's own connector sends this type today: the 88 types that have a Mixpanel form."""
+        return self.mixpanel_event is not None and self.removed is None
+
+
+@functools.cache
+def event_types() -> dict[str, EventType]:
+    """The whole catalogue by event type, in alphabetical order."""
+    raw = json.loads(resources.files(__package__).joinpath("catalog.json").read_bytes())
+    return {
+        entry["event_type"]: EventType(
+            name=entry["event_type"],
+            mixpanel_event=entry["mixpanel_event"],
+            partner_page=entry["partner_page"],
+            removed=entry.get("removed"),
+            fields=tuple(Field(f[0], f[1], f[2], frozenset(f[3] if len(f) > 3 else ())) for f in entry["fields"]),
+        )
+        for entry in raw
+    }
+
+
+def readable_name(event_type: str) -> str:
+    """An event name for a type without a Mixpanel one: its last two parts, less filler, split into words.
+
+    >>> readable_name("users.messages.newthing.ReadReceipt")
+    'Newthing Read Receipt'
+    >>> readable_name("users.behaviors.app.FooBar")
+    'Foo Bar'
+    """
+    parts = [part for part in event_type.split(".")[-2:] if part and part not in _FILLER_PARTS]
+    words = [word for part in parts for word in _CAMEL_BOUNDARY.split(part) if word]
+    return " ".join(word[:1].upper() + word[1:] for word in words) or event_type
+
+
+def mixpanel_name(event_type: str) -> str:
+    """The event name under which rows of this type are sent (custom events have their own name appended)."""
+    known = event_types().get(event_type)
+    return known.mixpanel_event if known and known.mixpanel_event else readable_name(event_type)
