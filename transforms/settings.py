@@ -1,0 +1,34 @@
+"""The settings that shape a run's output, as every step gets them: frozen, plain values, no secret among them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+EARLIEST_TIME = 31_536_000  # 1971-01-01T00:00:00Z: Mixpanel refuses what is older
+CLOCK_SKEW = 3_600  # seconds after now that Mixpanel still takes
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Flags of the same names; times are UNIX seconds. Workers and runner are not here: they do not shape the output."""
+
+    now: int
+    event_types: tuple[str, ...] | None = None
+    exclude_events: tuple[str, ...] = ()
+    anonymous: str = "all"
+    native_since: int | None = None
+    users_share: float = 1.0
+    deleted_users: str = "drop"
+    properties: str = "native"
+    profile_updates: str = "set"
+    tag: str | None = None
+    id_merge: str = "simplified"
+    device_links: str = "sole"
+    max_profiles_per_device: int = 20
+    max_reject_share: float = 0.01
+    mixed_workspaces: bool = False
+
+    @property
+    def latest_time(self) -> int:
+        """The last second that is not a reject."""
+        return self.now + CLOCK_SKEW
