@@ -1,0 +1,189 @@
+"""The Avro schema of an export: which columns it has, of which kind, and whether the engine decodes them right."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fastavro
+
+STRING_COLUMNS = ("id", "user_id", "external_user_id", "device_id", "orphaned_by_id")
+REQUIRED_COLUMNS = ("id", "time")
+
+# Avro primitive to its least encoded size in bytes.
+_LEAST_BYTES = {"null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1}
+_SIMPLE_KINDS = frozenset({"string", "int", "long", "float", "double", "boolean", "array<string>"})
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_DROPPED_KEYS = frozenset({"logicalType", "default", "doc", "aliases", "order", "precision", "scale"})
+_MAX_DEPTH = 64
+
+
+class SchemaError(ValueError):
+    """A schema that no row can be read with; ``reason`` is the short code of the damage."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, eq=False)
+class Schema:
+    """One writer schema; schemas are equal when their JSON bytes are.
+
+    Attributes:
+        json: The schema as it stands in the file.
+        plain: The same without logical types, defaults and documentation: rows decode to raw Avro values.
+        name: Full record name, ``namespace.name``.
+        event_type: The Braze event type within that name; the whole name where none can be told.
+        fields: Column to kind: string, int, long, float, double, boolean, bytes, null, enum, array<string>, other.
+        simple: Whether every column is of a kind that the columnar engine is known to decode right.
+        least_row_bytes: Fewest bytes that a row can take, at least 2; bounds the plausible rows of a block.
+    """
+
+    json: bytes
+    plain: bytes
+    name: str
+    event_type: str
+    fields: Mapping[str, str]
+    simple: bool
+    least_row_bytes: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and self.json == other.json
+
+    def __hash__(self) -> int:
+        return hash(self.json)
+
+
+@functools.lru_cache(maxsize=4096)
+def parse_schema(text: bytes) -> Schema | SchemaError:
+    """The schema for its JSON bytes, or what is wrong with it; an error is cached like a result."""
+    try:
+        return _parse(text)
+    except SchemaError as error:
+        return error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return SchemaError("header", f"the header's avro.schema is no Avro schema ({error}): export the file again")
+
+
+def _parse(text: bytes) -> Schema:
+    declared = json.loads(text)
+    plain = _plain(declared, 0)
+    if not isinstance(plain, dict) or plain.get("type") != "record":
+        raise SchemaError("header", f"the schema is [{str(declared)[:80]}], not a record: give files of Currents rows")
+    # It refuses what is no schema: unknown types, ill-formed names.
+    fastavro.parse_schema(json.loads(json.dumps(plain)))
+    fields = {field["name"]: _kind(field["type"]) for field in plain["fields"]}
+    if len(fields) != len(plain["fields"]) or not all(map(_NAME.match, fields)):
+        raise SchemaError("header", "the schema names a column twice or not by Avro's rules: export the file again")
+    _check_columns(fields, {field["name"]: field["type"] for field in declared["fields"]})
+    name = plain["name"]
+    if "." not in name and plain.get("namespace"):
+        name = f"{plain['namespace']}.{name}"
+    return Schema(
+        json=text,
+        plain=json.dumps(plain, separators=(",", ":")).encode(),
+        name=name,
+        event_type=event_type_of(name),
+        fields=fields,
+        simple=all(kind in _SIMPLE_KINDS for kind in fields.values()),
+        least_row_bytes=max(2, _least_bytes(plain)),
+    )
+
+
+def event_type_of(name: str) -> str:
+    """The Braze event type in a record's full name.
+
+    >>> event_type_of("dataexport.S3.inner.users.messages.email.Open")
+    'users.messages.email.Open'
+    """
+    if ".inner." in name:
+        return name.split(".inner.", 1)[1]
+    found = re.search(r"(?:^|\.)((?:users|agentconsole)\..+)", name)
+    return found[1] if found else name
+
+
+def _plain(node: Any, depth: int) -> Any:
+    """A type without what does not change its bytes, and wrapped primitives unwrapped."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"types nested deeper than {_MAX_DEPTH}")
+    if isinstance(node, list):
+        return [_plain(branch, depth + 1) for branch in node]
+    if not isinstance(node, dict):
+        return node
+    kind = node["type"]
+    if isinstance(kind, (dict, list)) or (isinstance(kind, str) and kind in _LEAST_BYTES):
+        return _plain(kind, depth + 1)
+    plain = {key: value for key, value in node.items() if key not in _DROPPED_KEYS}
+    if kind in ("record", "error"):
+        plain["type"] = "record"
+        plain["fields"] = [
+            {"name": field["name"], "type": _plain(field["type"], depth + 1)} for field in node["fields"]
+        ]
+    elif kind == "array":
+        plain["items"] = _plain(node["items"], depth + 1)
+    elif kind == "map":
+        plain["values"] = _plain(node["values"], depth + 1)
+    return plain
+
+
+def _without_null(kind: Any) -> Any:
+    """The one branch of a nullable union; anything else as it is."""
+    if isinstance(kind, list):
+        branches = [branch for branch in kind if branch != "null"]
+        if len(branches) == 1 and len(kind) <= 2:
+            return branches[0]
+        if not branches and kind:
+            return "null"
+    return kind
+
+
+def _kind(kind: Any) -> str:
+    kind = _without_null(kind)
+    if isinstance(kind, str):
+        return kind if kind in _LEAST_BYTES else "other"
+    if isinstance(kind, dict):
+        if kind["type"] == "enum":
+            return "enum"
+        if kind["type"] == "array" and _without_null(kind["items"]) == "string":
+            return "array<string>"
+    return "other"
+
+
+def _least_bytes(kind: Any) -> int:
+    if isinstance(kind, str):
+        return _LEAST_BYTES.get(kind, 0)
+    if isinstance(kind, list):
+        return 1
+    if kind["type"] == "record":
+        return sum(_least_bytes(field["type"]) for field in kind["fields"])
+    return int(kind["size"]) if kind["type"] == "fixed" else 1
+
+
+def _has_logical_type(declared: Any) -> bool:
+    branches = declared if isinstance(declared, list) else [declared]
+    return any(isinstance(branch, dict) and "logicalType" in branch for branch in branches)
+
+
+def _check_columns(fields: Mapping[str, str], declared: Mapping[str, Any]) -> None:
+    for column in REQUIRED_COLUMNS:
+        if column not in fields:
+            raise SchemaError(
+                "missing_column", f"the schema has no column [{column}]: give Currents exports, or --skip the file"
+            )
+    wrong = [name for name in STRING_COLUMNS if fields.get(name, "string") not in ("string", "null")]
+    if fields["id"] == "null":
+        wrong.append("id")
+    if fields["time"] not in ("int", "long") or _has_logical_type(declared["time"]):
+        wrong.append("time")
+    for column in wrong:
+        needed = "int or long UNIX seconds" if column == "time" else "string"
+        raise SchemaError(
+            "column_type",
+            f"column [{column}] is {json.dumps(declared[column])[:120]}, not {needed}: give Currents exports, "
+            "or --skip the file",
+        )

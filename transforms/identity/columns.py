@@ -1,0 +1,104 @@
+"""Columns of strings as numbers: what the identity modules need to stay out of Python loops over rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_ROWS_A_SLICE = 1 << 22
+
+
+def array(column: Any) -> pa.Array:
+    """``column`` (Array or ChunkedArray) as one Array, dictionaries and views of strings decoded."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # combine_chunks keeps chunks where offsets of 32 bits would overflow
+        column = column.cast(pa.large_string()).combine_chunks()
+    if pa.types.is_dictionary(column.type) or pa.types.is_string_view(column.type) or pa.types.is_null(column.type):
+        column = column.cast(pa.string())
+    return column
+
+
+def plain(column: Any) -> pa.Array:
+    """``column`` as one Array of ``string`` or ``large_string``."""
+    column = array(column)
+    return column if pa.types.is_large_string(column.type) else column.cast(pa.string())
+
+
+def string_buffers(values: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(start, end, bytes): string ``i`` of ``values`` is ``bytes[start[i]:end[i]]``."""
+    offset_type = np.int64 if pa.types.is_large_string(values.type) else np.int32
+    _, offsets, data = values.buffers()
+    if offsets is None or not offsets.size:
+        zeros = np.zeros(len(values), dtype=np.int64)
+        return zeros, zeros, np.zeros(0, dtype=np.uint8)
+    bounds = np.frombuffer(offsets, dtype=offset_type)[values.offset : values.offset + len(values) + 1]
+    return bounds[:-1], bounds[1:], np.frombuffer(data, dtype=np.uint8) if data else np.zeros(0, dtype=np.uint8)
+
+
+def leading_bytes(values: pa.Array) -> np.ndarray:
+    """The first eight bytes of each string as uint64; where they differ, they are ordered as the strings are."""
+    start, end, data = string_buffers(values)
+    result = np.zeros(len(values), dtype=np.uint64)
+    if not data.size:
+        return result
+    length = end - start
+    for position in range(8):
+        within = length > position
+        byte = data[np.where(within, start + position, 0)]
+        result = result << np.uint64(8) | np.where(within, byte, 0).astype(np.uint64)
+    return result
+
+
+def groups_of(key: np.ndarray) -> tuple[np.ndarray, int]:
+    """(group of each row, number of groups), groups numbered by first appearance of their integer ``key``."""
+    encoded = pa.array(key).dictionary_encode()
+    return np.asarray(encoded.indices), len(encoded.dictionary)
+
+
+def least_rows(
+    group: np.ndarray, groups: int, time: np.ndarray, event_id: pa.Array, file: np.ndarray, paths: pa.Array
+) -> np.ndarray:
+    """For each group the row with the least (``time``, ``event_id``, path), strings bytewise.
+
+    ``file`` is each row's position in ``paths``. Strings are only read where times are equal.
+    """
+    rows = _least(np.arange(len(group)), group, groups, time)
+    result = np.empty(groups, dtype=np.int64)
+    result[group[rows]] = rows
+    rows = _tied(rows, group, groups)
+    if rows.size:
+        rows = _least(rows, group, groups, leading_bytes(event_id.take(pa.array(rows))))
+        result[group[rows]] = rows
+        rows = _tied(rows, group, groups)
+    if rows.size:
+        names = event_id.take(pa.array(rows))
+        files = paths.take(pa.array(file[rows]))
+        order = pc.sort_indices(
+            pa.table({"group": pa.array(group[rows]), "event_id": names, "file": files}),
+            sort_keys=[("group", "ascending"), ("event_id", "ascending"), ("file", "ascending")],
+        )
+        rows = rows[np.asarray(order)]
+        changes = np.flatnonzero(np.diff(group[rows], prepend=-1))
+        result[group[rows[changes]]] = rows[changes]
+    return result
+
+
+def in_slices(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """``table`` cast to ``schema`` in slices, so that no chunk needs more than 32-bit offsets."""
+    slices = [table.slice(at, _ROWS_A_SLICE).cast(schema) for at in range(0, table.num_rows, _ROWS_A_SLICE)]
+    return pa.concat_tables(slices) if slices else schema.empty_table()
+
+
+def _least(rows: np.ndarray, group: np.ndarray, groups: int, value: np.ndarray) -> np.ndarray:
+    """Those of ``rows`` whose ``value`` (one a row of ``rows``) is their group's least."""
+    best = np.full(groups, np.iinfo(value.dtype).max, dtype=value.dtype)
+    np.minimum.at(best, group[rows], value)
+    return rows[value == best[group[rows]]]
+
+
+def _tied(rows: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    return rows[np.bincount(group[rows], minlength=groups)[group[rows]] > 1]

@@ -1,0 +1,90 @@
+"""Figures of a resolution for the report: counts, and a few examples by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transforms.identity.columns import array
+from transforms.identity.ids import EXTERNAL_USER_ID, USER_ID
+from transforms.identity.links import DEVICE
+
+if TYPE_CHECKING:
+    from transforms.identity.forest import Graph
+
+EXAMPLES = 10
+_SIZES = {"1": 1, "2": 2, "3-5": 5, "6-10": 10, "11-100": 100}
+_ABOVE = ">100"
+_REFUSED = 2
+
+
+def summary(
+    graph: Graph,
+    status: np.ndarray,
+    cluster: np.ndarray,
+    known: np.ndarray,
+    via: np.ndarray,
+    known_without_devices: np.ndarray,
+    quarantined: np.ndarray,
+    contested: np.ndarray,
+) -> dict[str, Any]:
+    """Figures as JSON values.
+
+    ``profiles``, ``known_users``, ``devices``, ``clusters``: numbers. ``clusters_by_size``: clusters by their number of
+    ids, in buckets. ``links``: number by status. ``made_known``: profiles by how they came to their known user, those
+    without one under ``none``. ``contested_devices``, ``quarantined_devices``: numbers, with up to ten
+    ``contested_examples`` (``id``, ``known_users``), ``quarantined_examples`` (``id``, ``profiles``) and
+    ``refused_examples`` (``a``, ``b_type``, ``b``, ``known_users``, ``time``, ``event_id``, ``file``).
+    """
+    from transforms.identity.forest import STATUSES, VIA
+
+    sizes = np.bincount(cluster, minlength=graph.size)
+    sizes = sizes[sizes > 0]
+    bucket = np.bincount(np.searchsorted(list(_SIZES.values()), sizes, side="left"), minlength=len(_SIZES) + 1)
+    counts = np.bincount(status, minlength=len(STATUSES))
+    ways = np.bincount(via, minlength=len(VIA))
+    return {
+        "profiles": len(graph.names[USER_ID]),
+        "known_users": len(graph.names[EXTERNAL_USER_ID]),
+        "devices": int(graph.first[1]),
+        "clusters": len(sizes),
+        "clusters_by_size": dict(zip([*_SIZES, _ABOVE], bucket.tolist(), strict=True)),
+        "links": dict(zip(STATUSES, counts.tolist(), strict=True)),
+        "made_known": dict(zip(VIA, ways.tolist(), strict=True)),
+        "contested_devices": int(contested.sum()),
+        "quarantined_devices": int(quarantined.sum()),
+        "contested_examples": _contested(graph, contested, known_without_devices),
+        "quarantined_examples": _quarantined(graph, quarantined),
+        "refused_examples": _refused(graph, status, known),
+    }
+
+
+def _contested(graph: Graph, contested: np.ndarray, known: np.ndarray) -> list[dict[str, Any]]:
+    examples = []
+    for device in np.flatnonzero(contested)[:EXAMPLES]:
+        users = known[graph.a[(graph.b == device) & (graph.rank == DEVICE)]]
+        users = np.unique(users[users >= 0])
+        examples.append({"id": graph.name(device), "known_users": [graph.name(user) for user in users[:EXAMPLES]]})
+    return examples
+
+
+def _quarantined(graph: Graph, quarantined: np.ndarray) -> list[dict[str, Any]]:
+    examples = []
+    for device in np.flatnonzero(quarantined)[:EXAMPLES]:
+        profiles = int(((graph.b == device) & (graph.rank == DEVICE)).sum())
+        examples.append({"id": graph.name(device), "profiles": profiles})
+    return examples
+
+
+def _refused(graph: Graph, status: np.ndarray, known: np.ndarray) -> list[dict[str, Any]]:
+    from transforms.identity.forest import B_TYPES, ID_TYPES
+
+    examples = []
+    for row in np.flatnonzero(status == _REFUSED)[:EXAMPLES]:
+        a, b = graph.a[row], graph.b[row]
+        evidence = {name: array(graph.links[name])[row].as_py() for name in ("time", "event_id", "file")}
+        users = [graph.name(known[a]), graph.name(known[b])]
+        ends = {"a": graph.name(a), "b_type": ID_TYPES[B_TYPES[graph.rank[row]]], "b": graph.name(b)}
+        examples.append({**ends, "known_users": users, **evidence})
+    return examples

@@ -1,0 +1,62 @@
+"""What an id is: its types, and which values name no one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.identity.columns import plain, string_buffers
+
+ID_TYPES = ("device_id", "external_user_id", "user_id")
+"""In bytewise order, so ids ordered by (position here, id) are ordered by (type, id) and by "type:id" too."""
+DEVICE_ID, EXTERNAL_USER_ID, USER_ID = range(3)
+
+DISALLOWED = frozenset(
+    "00000000-0000-0000-0000-000000000000 anon anonymous nil none null n/a na undefined unknown <nil> 0 -1 true false"
+    " [] {} lmy47d".split()
+)
+"""Values that Mixpanel takes for no id at all; compared without blanks around them and without case."""
+
+_LONGEST_WORD = max(len(word) for word in DISALLOWED if set(word) - set("0-"))
+_WORDS = pa.array(sorted(DISALLOWED))
+
+
+def usable(values: pa.Array) -> np.ndarray:
+    """True for each id of ``values`` that names someone: not null, disallowed, blank, or only zeros and dashes.
+
+    Made for distinct values: those with blanks at an end or letters beyond ASCII are looked at one by one.
+    """
+    values = plain(values)
+    count = len(values)
+    if not count:
+        return np.zeros(0, dtype=bool)
+    start, end, data = string_buffers(values)
+    length = end - start
+    some = length > 0
+    result = some & np.asarray(values.is_valid())
+    data = data if data.size else np.zeros(1, dtype=np.uint8)
+    first = data[np.where(some, start, 0)]
+    last = data[np.where(some, end - 1, 0)]
+    odd = (first <= 0x20) | (last <= 0x20) | _is_zero_or_dash(first) & _is_zero_or_dash(last)
+    used = data[start[0] : end[-1]]
+    if used.size and used.max() >= 0x80:
+        beyond_ascii = np.concatenate(([0], np.cumsum(used >= 0x80, dtype=np.int64)))
+        odd |= beyond_ascii[end - start[0]] > beyond_ascii[start - start[0]]
+    short = np.flatnonzero(result & ~odd & (length <= _LONGEST_WORD))
+    if short.size:
+        words = pc.ascii_lower(values.take(pa.array(short)))
+        result[short[np.asarray(pc.is_in(words, value_set=_WORDS.cast(words.type)))]] = False
+    slow = np.flatnonzero(result & odd)
+    if slow.size:
+        result[slow] = [_is_usable(text) for text in values.take(pa.array(slow)).to_pylist()]
+    return result
+
+
+def _is_zero_or_dash(characters: np.ndarray) -> np.ndarray:
+    return (characters == ord("0")) | (characters == ord("-"))
+
+
+def _is_usable(text: str) -> bool:
+    folded = text.strip().casefold()
+    return bool(folded.strip("0-")) and folded not in DISALLOWED

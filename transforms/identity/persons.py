@@ -1,0 +1,81 @@
+"""Who each row belongs to: its own external id, or what the resolver found out about its profile.
+
+``ANSWERS`` is what a unit is told about its profiles: only those with a known user, or that were deleted, are in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.identity.ids import usable
+
+VIA = ("none", "own", "profile", "device")
+"""How a profile came to its known user; an answer's ``via`` is the position in this list."""
+
+ANSWERS = pa.schema(
+    [
+        pa.field("profile", pa.string(), False),
+        pa.field("known_user", pa.string()),
+        pa.field("via", pa.int8(), False),
+        pa.field("deleted", pa.bool_(), False),
+        pa.field("whole_person", pa.bool_(), False),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Persons:
+    """The person of each row; all arrays have one entry a row.
+
+    Attributes:
+        own: the row's own usable ``external_user_id``, or null.
+        profile: the row's usable Braze profile id, or null.
+        user: the known user the row belongs to, or null.
+        device: the profile id as ``$device_id``: null where the profile belongs to another known user.
+        via, deleted, whole_person: what the resolver said of the profile.
+    """
+
+    own: pa.Array
+    profile: pa.Array
+    user: pa.Array
+    device: pa.Array
+    via: np.ndarray
+    deleted: np.ndarray
+    whole_person: np.ndarray
+
+
+def persons(user_id: pa.Array, external_user_id: pa.Array, answers: pa.Table) -> Persons:
+    """The persons of rows (two string arrays, nulls where a row names none), by the answers about their profiles."""
+    profile = usable_or_null(user_id)
+    own = usable_or_null(external_user_id)
+    if answers.num_rows:
+        encoded = profile.dictionary_encode()
+        found = pc.take(pc.index_in(encoded.dictionary, value_set=answers["profile"]), encoded.indices)
+        known = pc.take(answers["known_user"].combine_chunks(), found)
+        conflict = pc.fill_null(pc.not_equal(own, known), False)
+        place = pc.fill_null(found, answers.num_rows).to_numpy(zero_copy_only=False)
+        via, deleted, whole = (
+            np.append(answers[name].to_numpy(), empty)[place]
+            for name, empty in (("via", np.int8(0)), ("deleted", False), ("whole_person", True))
+        )
+        device = pc.if_else(conflict, pa.scalar(None, pa.string()), profile) if pc.any(conflict).as_py() else profile
+        return Persons(own, profile, pc.coalesce(own, known), device, via, deleted, whole)
+    count = len(profile)
+    nothing = np.zeros(count, bool)
+    return Persons(own, profile, own, profile, np.zeros(count, np.int8), nothing, ~nothing)
+
+
+def usable_or_null(values: pa.Array) -> pa.Array:
+    """The values with unusable ids made null; the array itself where all are usable."""
+    encoded = values.dictionary_encode()
+    good = usable(encoded.dictionary)
+    if good.all():
+        return values
+    return pa.DictionaryArray.from_arrays(
+        pc.if_else(pc.take(pa.array(good), encoded.indices), encoded.indices, pa.scalar(None, encoded.indices.type)),
+        encoded.dictionary,
+    ).cast(pa.string())

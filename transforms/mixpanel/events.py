@@ -1,0 +1,249 @@
+"""Rows as lines of Mixpanel's /import: columns renamed, written as JSON by the column, fragments put in by the row."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from arro3.io import write_ndjson
+
+from transforms.currents import catalog
+from transforms.identity.persons import Persons
+from transforms.mixpanel.custom import Notes, custom_fragment, value_fragment
+from transforms.mixpanel.limits import EVENT_BYTES, EVENT_NESTED_BYTES, NESTED_ITEMS, PROPERTIES
+from transforms.mixpanel.names import cut, insert_ids, safe_key
+from transforms.settings import Settings
+
+CUSTOM_EVENT_PREFIX = "[Custom event property]"
+PURCHASE_PREFIX = "[Purchase property]"
+
+_PREFIXES = {catalog.CUSTOM_EVENT: CUSTOM_EVENT_PREFIX, catalog.PURCHASE: PURCHASE_PREFIX}
+# Columns that the core properties are made of.
+_CORE_COLUMNS = frozenset({"id", "time", "external_user_id"})
+_MOST_STATIC = PROPERTIES - 10
+
+
+def is_identity_only(event_type: str) -> bool:
+    """Whether rows of the type say who is who and nothing else."""
+    return event_type == catalog.USER_ORPHAN
+
+
+def event_names(event_type: str, table: pa.Table) -> pa.Array:
+    """The Mixpanel event name of each row, uncut: one string, or for custom events a dictionary."""
+    base = catalog.mixpanel_name(event_type)
+    if event_type != catalog.CUSTOM_EVENT or "name" not in table.column_names:
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(table.num_rows, np.int32)), pa.array([base]))
+    encoded = pc.fill_null(column(table, "name"), "").dictionary_encode()
+    names = pc.binary_join_element_wise(base, encoded.dictionary, " ")
+    return pa.DictionaryArray.from_arrays(encoded.indices, pc.utf8_rtrim(names, characters=" "))
+
+
+def column(table: pa.Table, name: str) -> pa.Array:
+    """A column as one array, as strings of nulls where the table has none of that name."""
+    if name not in table.column_names:
+        return pa.nulls(table.num_rows, pa.string())
+    values = table[name]
+    values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    return values.cast(pa.string()) if pa.types.is_null(values.type) else values
+
+
+def property_names(event_type: str, columns: Sequence[str], settings: Settings) -> dict[str, str]:
+    """Column to property, for the columns that are sent as properties of their own.
+
+    The catalogue's names win where a column it lacks would get the same one.
+    """
+    known = catalog.event_types().get(event_type)
+    mapped = known is not None and known.mixpanel_event is not None
+    everything = settings.properties == "all"
+    names: dict[str, str] = {}
+    for name in columns:
+        if name in _CORE_COLUMNS or (event_type in _PREFIXES and name == "properties"):
+            continue
+        if event_type == catalog.CUSTOM_EVENT and name == "name":
+            continue
+        if mapped and known is not None and name in known.properties:
+            target = known.properties[name]
+            if target is not None:
+                names[name] = target
+            elif everything:
+                names[name] = safe_key(name)
+        elif name != "user_id" or everything:
+            names[name] = cut(safe_key(name))
+    taken: dict[str, str] = {}
+    for name in sorted(names, key=lambda n: (known is None or n not in known.properties, n.encode())):
+        taken.setdefault(names[name], name)
+    return {name: names[name] for name in columns if name in names and taken[names[name]] == name}
+
+
+def core_columns(
+    event_type: str, table: pa.Table, names: pa.Array, who: Persons, settings: Settings
+) -> tuple[pa.Array, dict[str, pa.Array]]:
+    """(Event name, the properties that every event has) of rows that are to be sent."""
+    count = table.num_rows
+    cut_names = pa.DictionaryArray.from_arrays(
+        names.indices, pa.array([cut(name) for name in names.dictionary.to_pylist()], pa.string())
+    )
+    anonymous = pc.binary_join_element_wise("$device:", who.profile, "")
+    if settings.id_merge == "simplified":
+        ids = {
+            "distinct_id": pc.coalesce(who.user, anonymous, ""),
+            "$user_id": who.user,
+            "$device_id": who.device,
+        }
+    elif settings.id_merge == "none":
+        ids = {"distinct_id": pc.coalesce(who.user, who.profile, "")}
+    else:
+        ids = {"distinct_id": pc.coalesce(who.own, "")}
+    core = {
+        **ids,
+        "time": column(table, "time"),
+        "$insert_id": insert_ids(event_type, column(table, "id")),
+        "$partner_id": pa.repeat("braze", count),
+        "ip": pa.repeat(pa.scalar(0, pa.int8()), count),
+    }
+    if settings.tag is not None:
+        core["braze_import"] = pa.repeat(settings.tag, count)
+    return cut_names, core
+
+
+def event_lines(
+    event_type: str, table: pa.Table, names: pa.Array, who: Persons, settings: Settings
+) -> tuple[bytes, Limits]:
+    """The lines of rows that are to be sent, in their order, each with its newline; and what the limits changed."""
+    limits = Limits(table.num_rows)
+    event, core = core_columns(event_type, table, names, who, settings)
+    targets = property_names(event_type, table.column_names, settings)
+    fragments: list[pa.Array] = []
+    static: dict[str, pa.Array] = dict(core)
+    for name, target in targets.items():
+        values = column(table, name)
+        field = table.schema.field(name)
+        if field.metadata and b"json" in field.metadata:
+            fragments.append(_json_fragments(target, values, limits.notes))
+            continue
+        if pa.types.is_floating(values.type):
+            values = _finite(values, target, limits)
+        elif pa.types.is_list(values.type):
+            values, text = _lists(target, values, limits.notes)
+            if text is not None:
+                fragments.append(text)
+        elif pa.types.is_null(values.type):
+            continue
+        static[target] = values
+    prefix = _PREFIXES.get(event_type)
+    if prefix is not None and "properties" in table.column_names:
+        room = np.full(table.num_rows, PROPERTIES, np.int64)
+        for values in static.values():
+            room -= np.asarray(values.is_valid())
+        texts = column(table, "properties").to_pylist()
+        notes = limits.notes
+        pieces = [custom_fragment(t, prefix, r, notes) for t, r in zip(texts, room.tolist(), strict=True)]
+        fragments.append(pa.array(pieces, pa.large_binary()))
+    data = _write(event, static, fragments)
+    if len(static) + len(fragments) > _MOST_STATIC and prefix is None:
+        data = _trim_properties(data, set(core), event_type, limits)
+    return data, limits
+
+
+class Limits:
+    """What Mixpanel's limits changed in some rows; ``too_large`` is set by ``drop_too_large``."""
+
+    def __init__(self, rows: int) -> None:
+        self.notes = Notes()
+        self.not_finite: dict[str, int] = {}
+        self.rows = rows
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        found = self.notes.as_dict()
+        return {**found, "not_finite": self.not_finite} if self.not_finite else found
+
+
+def drop_too_large(data: bytes, longest_row: int) -> tuple[bytes, list[int]]:
+    """The lines under 1 MB, and the positions of those that are not; looked at only where one can be so long."""
+    if longest_row < EVENT_BYTES // 8 and len(data) < EVENT_BYTES:
+        return data, []
+    buffer = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(buffer == 10) + 1
+    sizes = np.diff(ends, prepend=0) - 1
+    large = np.flatnonzero(sizes >= EVENT_BYTES)
+    if not large.size:
+        return data, []
+    lines = data.splitlines(keepends=True)
+    dropped = set(large.tolist())
+    return b"".join(line for number, line in enumerate(lines) if number not in dropped), large.tolist()
+
+
+def _write(event: pa.Array, properties: dict[str, pa.Array], fragments: list[pa.Array]) -> bytes:
+    inner = pa.StructArray.from_arrays(list(properties.values()), list(properties))
+    out = io.BytesIO()
+    write_ndjson(pa.table({"event": event, "properties": inner}), out)
+    if not fragments:
+        return out.getvalue()
+    # Each line ends in b'}}\n': what stands before is kept, the row's fragments follow, then the braces again.
+    data = out.getbuffer()
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1
+    lines = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(ends), [None, pa.py_buffer(np.append(0, ends).astype(np.int64)), pa.py_buffer(data)]
+    )
+    body = pc.binary_slice(lines.cast(pa.large_binary()), 0, -3)
+    joined = pc.binary_join_element_wise(
+        body, *(pc.fill_null(part, b"") for part in fragments), pa.scalar(b"}}\n", pa.large_binary()),
+        pa.scalar(b"", pa.large_binary()),
+    )  # fmt: skip
+    _, offsets, values = joined.buffers()
+    return bytes(values)[: np.frombuffer(offsets, np.int64)[len(joined)]]
+
+
+def _finite(values: pa.Array, target: str, limits: Limits) -> pa.Array:
+    odd = pc.invert(pc.is_finite(values))
+    count = pc.sum(odd).as_py() or 0
+    if not count:
+        return values
+    limits.not_finite[target] = count
+    return pc.if_else(odd, pa.scalar(None, values.type), values)
+
+
+def _lists(target: str, values: pa.Array, notes: Notes) -> tuple[pa.Array, pa.Array | None]:
+    """(The lists Mixpanel takes, fragments for those that become text or None)."""
+    lengths = pc.list_value_length(values)
+    longest = pc.max(lengths).as_py() or 0
+    if longest <= NESTED_ITEMS and values.flatten().nbytes < EVENT_NESTED_BYTES // 8:
+        return values, None
+    rows = values.to_pylist()
+    large = [
+        row is not None and (len(row) > NESTED_ITEMS or len(orjson.dumps(row)) > EVENT_NESTED_BYTES) for row in rows
+    ]
+    if not any(large):
+        return values, None
+    text = [value_fragment(target, row, notes) if odd else b"" for row, odd in zip(rows, large, strict=True)]
+    kept = pc.if_else(pa.array(large), pa.scalar(None, values.type), values)
+    return kept, pa.array(text, pa.large_binary())
+
+
+def _json_fragments(target: str, values: pa.Array, notes: Notes) -> pa.Array:
+    texts = values.to_pylist()
+    opened = (None if text is None else orjson.loads(text) for text in texts)
+    return pa.array(
+        [b"" if value is None else value_fragment(target, value, notes) for value in opened], pa.large_binary()
+    )
+
+
+def _trim_properties(data: bytes, core: set[str], event_type: str, limits: Limits) -> bytes:
+    """Lines with at most 254 properties: the job's and the catalogue's own, then the rest in bytewise order."""
+    known = catalog.event_types().get(event_type)
+    own = core | {target for target in (known.properties.values() if known else ()) if target}
+    lines = []
+    for line in data.splitlines():
+        event: dict[str, Any] = orjson.loads(line)
+        properties = event["properties"]
+        extra = sorted((key for key in properties if key not in own), key=str.encode)
+        for key in extra[max(0, PROPERTIES - (len(properties) - len(extra))) :]:
+            limits.notes.properties_left_out[key] += 1
+            del properties[key]
+        lines.append(orjson.dumps(event) + b"\n")
+    return b"".join(lines)

@@ -1,0 +1,291 @@
+"""The sections of the report below the fold: what was left out, who is who, what was changed, how the run went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from transforms.run import report_charts as charts
+from transforms.run.report_markup import (
+    Html,
+    block,
+    code,
+    count,
+    duration,
+    escaped,
+    figures,
+    folded,
+    isolated,
+    moment,
+    note,
+    nothing,
+    number,
+    ranked,
+    section,
+    share,
+    size,
+    table,
+)
+
+_WITHHELD = {
+    "event_type": "type not named by --event_types",
+    "excluded": "event name matched by --exclude_events",
+    "native_drops": "no external user id, with --id_merge native",
+    "left_to_native": "sent by Braze's own connector since --native_since",
+    "anonymous": "no known user, with --anonymous",
+    "anonymous_profile": "profile update without a known user, which Mixpanel does not carry over",
+    "deleted_user": "the profile was deleted, with --deleted_users drop",
+    "profile_updates_off": "with --profile_updates off",
+    "sampled_out": "person outside --users_share",
+}
+_REJECTS = {
+    "missing_id": "the row has no id",
+    "time_invalid": "no time, before 1971, or later than the clock of the run",
+    "missing_user_id": "a deletion request without a usable user_id",
+    "custom_attributes_unparsable": "custom_attributes is no JSON object",
+    "event_too_large": "the line has 1 MB or more, which Mixpanel refuses",
+}
+_LINKS = {
+    "accepted": "joins two ids",
+    "redundant": "its ends were one already",
+    "refused": "would have joined two known users",
+    "contested": "its device is left out by --device_links",
+    "quarantined": "its device has too many profiles",
+}
+_THROUGH = (
+    ("own", "Own external user id", "known"),
+    ("profile", "Linked profile", "joined"),
+    ("device", "Shared device", "joined"),
+)
+_LIMITS = {
+    "nested_as_text": ("Nested values sent as JSON text", "deeper or larger than Mixpanel takes"),
+    "keys_cut": ("Property names cut", "longer than 255 bytes"),
+    "events_cut": ("Event names cut", "longer than 255 bytes"),
+    "properties_left_out": ("Properties left out", "more than 254 on one event"),
+    "key_collisions": ("Properties lost to an equal name", "two names became one after the cut"),
+    "not_finite": ("Values left out", "not a number, or infinite"),
+    "properties_not_json": ("Properties sent as plain text", "the field held no JSON object"),
+}
+
+
+def left_out(report: Mapping[str, Any]) -> Html:
+    """Returns rejects, withheld rows and damage, with examples."""
+    halves = []
+    if report.get("rejects") is not None:
+        rows = [[code(reason), _REJECTS.get(reason, ""), n] for reason, n in ranked(report["rejects"])]
+        halves.append(block("Rejects", table("Rejects by reason", ["Reason", "Meaning", "#Rows"], rows)))
+    if report.get("withheld") is not None:
+        rows = [[code(reason), _WITHHELD.get(reason, ""), n] for reason, n in ranked(report["withheld"])]
+        shown = table("Withheld rows by reason", ["Reason", "Meaning", "#Rows"], rows)
+        by_type = report.get("withheld_by_type") or {}
+        kinds = [[code(kind), code(reason), n] for kind, reasons in by_type.items() for reason, n in ranked(reasons or {})]
+        heads = ["Event type", "Reason", "#Rows"]
+        more = folded("By event type", table("Withheld rows by type", heads, kinds) if kinds else "")
+        halves.append(block("Withheld", shown + more))
+    parts = [f'<div class="pair">{"".join(halves)}</div>'] if halves else []
+    if report.get("reject_examples"):
+        heads = ["Reason", "Detail", "Event type", "Id", "File", "#Row"]
+        rows = [
+            [code(e.get("reason")), e.get("detail"), code(e.get("event_type")), code(e.get("id")), code(e.get("file"))]
+            + [e.get("row")]
+            for e in report["reject_examples"]
+        ]
+        parts.append(block("Rejects: examples", table("Examples of rejects", heads, rows)))
+    if report.get("damaged") is not None:
+        parts.append(block("Damaged files", _damage(report["damaged"])))
+    return section("left-out", "What was left out", "".join(parts))
+
+
+def _damage(damaged: Mapping[str, Any]) -> str:
+    if not any(count(damaged.get(name)) for name in ("files", "blocks", "rows_lost")):
+        return nothing("None: every file could be read to its end.")
+    tiles = [
+        ("Files", number(damaged.get("files")), "with damage"),
+        ("Blocks", number(damaged.get("blocks")), "not readable; the others were kept"),
+        ("Rows lost", number(damaged.get("rows_lost")), "as far as block headers tell"),
+    ]
+    rows = [
+        [code(e.get("file")), "whole file" if e.get("block") is None else f"block {number(e['block'])}"]
+        + [code(e.get("reason")), e.get("detail"), e.get("rows_lost")]
+        for e in damaged.get("examples") or []
+    ]
+    shown = table("Damaged files", ["File", "Where", "Reason", "Detail", "#Rows lost"], rows) if rows else ""
+    return figures(tiles) + (f'<div class="block">{shown}</div>' if shown else "")
+
+
+def identity(report: Mapping[str, Any]) -> Html:
+    """Returns who was recognised, how, and which links were not followed."""
+    found = report.get("identity")
+    if not found:
+        return Html("")
+    entries = (
+        ("profiles", "Braze profiles", ""),
+        ("known_users", "Known users", "distinct external user ids"),
+        ("devices", "Devices", ""),
+        ("clusters", "Clusters", "persons, known or anonymous"),
+    )
+    tiles = figures([(label, number(found[key]), text) for key, label, text in entries if found.get(key) is not None])
+    parts = []
+    if found.get("profiles_known_through") is not None:
+        parts.append(block("How profiles came to their known user", _through(found)))
+    if found.get("clusters_by_size") is not None:
+        sizes = [
+            (f"{label} {'id' if label == '1' else 'ids'}", [("plain", "clusters", count(n))], number(n))
+            for label, n in found["clusters_by_size"].items()
+        ]
+        shown = charts.bars("sizes", "Clusters by number of ids", sizes) if sizes else nothing()
+        parts.append(block("Clusters by size", shown))
+    if found.get("links") is not None:
+        rows = [[escaped(name), _LINKS.get(name, ""), n] for name, n in found["links"].items()]
+        told = f"Device policy {code(found.get('device_links', '–'), 40)}, ID merge {code(found.get('id_merge', '–'), 40)}."
+        parts.append(block("Links", note(told) + table("Links by status", ["Status", "Meaning", "#Links"], rows)))
+    if found.get("score"):
+        rows = [[escaped(name.replace("_", " ")), value] for name, value in found["score"].items()]
+        told = note("Pairs of profiles, against the truth file.")
+        parts.append(block("Score", told + table("Score against the truth", ["Measure", "#Value"], rows)))
+    pair = f'<div class="pair">{"".join(parts)}</div>' if parts else ""
+    return section("identity", "Who is who", tiles + pair + _links_left_out(found))
+
+
+def _through(found: Mapping[str, Any]) -> str:
+    through = found["profiles_known_through"]
+    rows = [(label, [(series, "profiles", count(through.get(key)))], through.get(key)) for key, label, series in _THROUGH]
+    if found.get("anonymous_profiles") is not None:
+        amount = found["anonymous_profiles"]
+        rows.append(("Still anonymous", [("anonymous", "profiles", count(amount))], amount))
+    whole = sum(count(amount) for _, _, amount in rows)
+    shown = [(label, parts, f"{number(count(n))} · {share(n, whole)}") for label, parts, n in rows]
+    return charts.bars("through", "How profiles came to their known user", shown)
+
+
+def _links_left_out(found: Mapping[str, Any]) -> str:
+    links = found.get("links") or {}
+    parts = []
+    if "refused_examples" in found or "refused" in links:
+        rows = [
+            [_typed(e, "a"), _typed(e, "b"), _ids(e.get("known_users")), moment(e.get("time")), code(e.get("event_id"))]
+            + [code(e.get("file"))]
+            for e in found.get("refused_examples") or []
+        ]
+        heads = ["One id", "Other id", "Known users kept apart", "Time", "Event id", "File"]
+        told = "Each would have made one person of two known users; Mixpanel could never undo it."
+        parts.append(_examples("Refused links", links.get("refused"), told, table("Refused links", heads, rows)))
+    if "contested_devices" in found or "contested_examples" in found:
+        rows = [[code(e.get("device_id")), _ids(e.get("known_users"))] for e in found.get("contested_examples") or []]
+        shown = table("Contested devices", ["Device", "Known users"], rows)
+        told = "Used by profiles of several known users, so they link nothing."
+        parts.append(_examples("Contested devices", found.get("contested_devices"), told, shown))
+    if "quarantined_devices" in found or "quarantined_examples" in found:
+        rows = [[code(e.get("device_id")), e.get("profiles")] for e in found.get("quarantined_examples") or []]
+        shown = table("Quarantined devices", ["Device", "#Profiles"], rows)
+        told = "More profiles than --max_profiles_per_device, so they link nothing."
+        parts.append(_examples("Quarantined devices", found.get("quarantined_devices"), told, shown))
+    first, rest = parts[:1], parts[1:]
+    return "".join(first) + (f'<div class="pair">{"".join(rest)}</div>' if rest else "")
+
+
+def _examples(title: str, amount: object, told: str, shown: str) -> Html:
+    if not count(amount) and amount is not None:
+        return block(title, nothing())
+    heading = title if amount is None else f"{title}: {number(amount)}"
+    return block(heading, note(told) + shown)
+
+
+def _typed(example: Mapping[str, Any], end: str) -> Html:
+    return Html(f'<span class="meaning">{escaped(example.get(f"{end}_type"), 40)}</span>{code(example.get(end))}')
+
+
+def _ids(ids: Sequence[object] | None) -> Html:
+    shown = [code(one) for one in list(ids or [])[:8]]
+    more = f" and {len(ids or []) - 8:,} more" if len(ids or []) > 8 else ""
+    return Html(("<br>".join(shown) + more) if shown else "–")
+
+
+def changes(report: Mapping[str, Any]) -> Html:
+    """Returns what Mixpanel's limits changed, and the types and columns that the catalogue lacks."""
+    parts = []
+    limits = report.get("limits")
+    if limits is not None:
+        rows = []
+        for name, counts in limits.items():
+            label, meaning = _LIMITS.get(name, (str(name), ""))
+            kind = Html(f'{escaped(label)}<span class="meaning">{escaped(meaning)}</span>')
+            for path, amount in sorted(_leaves(counts, ()), key=_by_amount, reverse=True):
+                where = [code(path[0]) if path else "–", code(" · ".join(path[1:])) if len(path) > 1 else "–"]
+                rows.append([kind, *where, amount])
+        told = nothing("None: everything fitted as it was.")
+        shown = table("Changes by limit", ["Limit", "Event", "Property", "#Events"], rows) if rows else told
+        parts.append(block("Mixpanel's limits", shown))
+    halves = []
+    if report.get("unknown_types") is not None:
+        entries = report["unknown_types"].items()
+        rows = [[code(kind), isolated((found or {}).get("sent_as")), (found or {}).get("rows")] for kind, found in entries]
+        halves.append(block("Unknown event types", table("Unknown event types", ["Type", "Sent as", "#Rows"], rows)))
+    if report.get("unknown_columns") is not None:
+        of_types = report["unknown_columns"].items()
+        rows = [[code(kind), code(column), n] for kind, columns in of_types for column, n in ranked(columns or {})]
+        shown = table("Unknown columns", ["Type", "Column", "#Rows"], rows)
+        halves.append(block("Unknown columns", shown))
+    if halves:
+        told = note("Newer than the catalogue of Braze's types; sent under their own names.")
+        parts.append(Html(f'<div class="pair">{"".join(halves)}</div>'))
+        parts[-1] = Html(parts[-1].replace("</h3>", f"</h3>{told}"))
+    return section("changes", "What was changed or is new", "".join(parts))
+
+
+def _leaves(counts: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    if isinstance(counts, Mapping):
+        for name, inner in counts.items():
+            yield from _leaves(inner, (*path, str(name)))
+    elif count(counts):
+        yield path, count(counts)
+
+
+def _by_amount(leaf: tuple[tuple[str, ...], int]) -> int:
+    return leaf[1]
+
+
+def run(report: Mapping[str, Any]) -> Html:
+    """Returns time, memory, files written, flags and versions."""
+    parts = []
+    timing = report.get("timing")
+    if timing:
+        parts.append(block("Time", _timing(timing)))
+    if report.get("outputs") is not None:
+        rows = [
+            [code(output.get("path")), output.get("rows"), Html(size(output.get("bytes")))]
+            for output in report["outputs"]
+        ]
+        parts.append(block("Files written", table("Files written", ["File", "#Rows", "#Size"], rows)))
+    for key, title in (("flags", "Flags"), ("versions", "Versions")):
+        if report.get(key) is not None:
+            parts.append(block(title, _pairs(report[key])))
+    return section("run", "The run", f'<div class="pair">{"".join(parts)}</div>' if parts else "")
+
+
+def _timing(timing: Mapping[str, Any]) -> str:
+    seconds = timing.get("seconds") or {}
+    rows = [
+        (str(stage), [("plain", "", max(round(1000 * float(taken)), 0))], duration(taken))
+        for stage, taken in seconds.items()
+        if isinstance(taken, (int, float))
+    ]
+    facts: dict[str, object] = {}
+    if timing.get("peak_memory_bytes") is not None:
+        facts["Peak memory, all processes"] = size(timing["peak_memory_bytes"])
+    if timing.get("largest_shuffle_element_bytes") is not None:
+        facts["Largest element in a shuffle"] = size(timing["largest_shuffle_element_bytes"])
+    return (charts.bars("stages", "Seconds a stage", rows) if rows else "") + (_pairs(facts) if facts else "")
+
+
+def _pairs(entries: Mapping[str, object]) -> str:
+    if not entries:
+        return nothing()
+    items = "".join(f"<dt>{escaped(name)}</dt><dd>{code(_value(value))}</dd>" for name, value in entries.items())
+    return f'<dl class="pairs">{items}</dl>'
+
+
+def _value(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "–"
+    return "–" if value is None or value == "" else str(value)

@@ -1,0 +1,213 @@
+"""Pieces of HTML for the report: text made inert, figures with units, tables.
+
+Everything from an export passes through `escaped`: event names, ids and paths are chosen by whoever wrote the rows.
+"""
+
+from __future__ import annotations
+
+import datetime
+import html
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+LONGEST_TEXT = 120
+LONGEST_TABLE = 100
+
+_JOINERS = "\u200c\u200d"  # Persian words and composed emoji need them
+
+
+class Html(str):
+    """Text that is markup already and is not escaped again."""
+
+
+def _visible(character: str) -> str:
+    """Returns the character, or a sign for one that would hide, reorder or break the text around it."""
+    category = unicodedata.category(character)
+    code = ord(character)
+    noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    if character in _JOINERS or not (category in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") or noncharacter):
+        return character
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return f"⟨U+{code:04X}⟩"
+
+
+def shortened(value: object, limit: int = LONGEST_TEXT) -> str:
+    """Returns ``value`` as plain visible text of about ``limit`` characters; both ends stay, as paths need them.
+
+    Control and bidirectional characters and lone surrogates become visible signs, so the result encodes as UTF-8.
+    """
+    whole = value if isinstance(value, str) else str(value)
+    kept = [whole]
+    if len(whole) > limit:
+        tail = limit // 3
+        kept = [whole[: limit - tail], whole[-tail:]]
+    shown = " … ".join(part if part.isprintable() else "".join(map(_visible, part)) for part in kept)
+    return shown if len(kept) == 1 else f"{shown} ({len(whole):,} characters)"
+
+
+def escaped(value: object, limit: int = LONGEST_TEXT) -> Html:
+    """Returns ``value`` as text for an element or a quoted attribute."""
+    return value if isinstance(value, Html) else Html(html.escape(shortened(value, limit), quote=True))
+
+
+def isolated(value: object, limit: int = LONGEST_TEXT) -> Html:
+    """Returns ``value`` as an element whose writing direction does not reach the text around it."""
+    return value if isinstance(value, Html) else Html(f"<bdi>{escaped(value, limit)}</bdi>")
+
+
+def code(value: object, limit: int = LONGEST_TEXT) -> Html:
+    """Returns ``value`` in a fixed-width font, broken after dots and slashes where the line is too short."""
+    text = escaped(value, limit).replace(".", ".<wbr>").replace("/", "/<wbr>")
+    return Html(f"<bdi><code>{text}</code></bdi>")
+
+
+def count(value: object) -> int:
+    """Returns ``value`` as a whole number; what is none counts as 0."""
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return int(value)
+    return 0
+
+
+def number(value: object) -> str:
+    """Returns a figure with thousands separators: ``1,234``, ``0.9987``; a dash where there is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return "–" if value is None or isinstance(value, float) else str(escaped(value))
+    if isinstance(value, int):
+        return f"{value:,}"
+    digits = 1 if abs(value) >= 10 else 4
+    return f"{value:,.{digits}f}".rstrip("0").rstrip(".")
+
+
+def share(part: object, whole: object) -> str:
+    """Returns a percentage: ``12.3 %``, never rounded to 0 or 100 where it is neither."""
+    if not count(whole):
+        return "–"
+    percent = 100 * count(part) / count(whole)
+    if 0 < percent < 0.1:
+        return "< 0.1 %"
+    if 99.9 < percent < 100:
+        return "> 99.9 %"
+    return f"{percent:.1f} %".replace(".0 %", " %")
+
+
+def duration(seconds: object) -> str:
+    """Returns seconds as ``0.42 s``, ``22.8 s``, ``3 min 12 s`` or ``2 h 05 min``."""
+    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        return "–"
+    if seconds < 59.95:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def size(octets: object) -> str:
+    """Returns bytes as ``812 bytes`` or in kB, MB, GB, TB of powers of 1,000."""
+    amount = float(count(octets))
+    if amount < 1000:
+        return f"{count(octets)} bytes"
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.5:
+            return f"{amount:.3g} {unit}"
+    return f"{amount / 1000:,.3g} TB"
+
+
+def moment(seconds: object) -> str:
+    """Returns UNIX seconds as ``2025-11-22 02:53:20 UTC``; as they are where they are no date."""
+    try:
+        at = datetime.datetime.fromtimestamp(float(str(seconds)), datetime.timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return str(escaped(seconds))
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def ranked(counts: Mapping[str, object]) -> list[tuple[str, int]]:
+    """Returns the entries of a count, largest first, equal ones by name."""
+    return sorted(((name, count(n)) for name, n in counts.items()), key=_by_count)
+
+
+def _by_count(entry: tuple[str, int]) -> tuple[int, str]:
+    return -entry[1], entry[0]
+
+
+def nothing(text: str = "None.") -> Html:
+    """Returns the line that stands where a list is empty."""
+    return Html(f'<p class="none">{escaped(text)}</p>')
+
+
+def note(text: str) -> Html:
+    """Returns an explanation below a heading. ``text`` is the program's own words."""
+    return Html(f'<p class="note">{text}</p>')
+
+
+def _cell(value: Any, numeric: bool) -> str:
+    if numeric:
+        zero = ' class="n zero"' if value == 0 else ' class="n"'
+        return f"<td{zero}>{value if isinstance(value, Html) else number(value)}</td>"
+    return f"<td>{isolated(value)}</td>"
+
+
+def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], identifier: str = "") -> Html:
+    """Returns a table in a box that scrolls by itself, or the line "None." if it has no rows.
+
+    Args:
+      caption: What it shows, for screen readers and as the name of its box.
+      columns: Headings; one that begins with ``#`` stands over numbers.
+      rows: A sequence of cells each, the first of which names the row. Text is escaped, `Html` is not.
+      identifier: The table's ``id``.
+    """
+    every = list(rows)
+    if not every:
+        return nothing()
+    heads = "".join(
+        f'<th scope="col"{" class=n" if name.startswith("#") else ""}>{escaped(name.lstrip("#"))}</th>'
+        for name in columns
+    )
+    body = "".join(
+        f'<tr><th scope="row">{isolated(row[0])}</th>'
+        + "".join(_cell(cell, name.startswith("#")) for cell, name in zip(row[1:], columns[1:]))
+        + "</tr>\n"
+        for row in every[:LONGEST_TABLE]
+    )
+    more = note(f"and {len(every) - LONGEST_TABLE:,} more in report.json") if len(every) > LONGEST_TABLE else ""
+    named = f' id="{identifier}"' if identifier else ""
+    return Html(
+        f'<div class="scroll" role="region" aria-label="{escaped(caption)}" tabindex="0"><table{named}>'
+        f"<caption>{escaped(caption)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table></div>"
+        f"{more}"
+    )
+
+
+def folded(summary: str, content: str) -> Html:
+    """Returns content that opens on a click, without a script."""
+    return Html(f"<details><summary>{escaped(summary)}</summary>\n{content}</details>") if content else Html("")
+
+
+def figures(entries: Iterable[tuple[str, str, str]]) -> Html:
+    """Returns tiles of (label, figure, explanation); the figure is shown large."""
+    tiles = "".join(
+        f'<div class="figure"><dt>{escaped(label)}</dt><dd><strong>{escaped(value)}</strong>'
+        f"<span>{escaped(text)}</span></dd></div>"
+        for label, value, text in entries
+    )
+    return Html(f'<dl class="figures">{tiles}</dl>') if tiles else Html("")
+
+
+def section(identifier: str, title: str, content: str) -> Html:
+    """Returns a section with its heading, or nothing if it has no content."""
+    if not content:
+        return Html("")
+    return Html(
+        f'<section id="{identifier}" aria-labelledby="{identifier}-title">\n'
+        f'<h2 id="{identifier}-title">{escaped(title)}</h2>\n{content}\n</section>\n'
+    )
+
+
+def block(title: str, content: str) -> Html:
+    """Returns a part of a section with its heading, or nothing if it has no content."""
+    return Html(f'<div class="block"><h3>{escaped(title)}</h3>\n{content}</div>\n') if content else Html("")
