@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from transforms.identity.columns import array
-from transforms.identity.ids import EXTERNAL_USER_ID, USER_ID
-from transforms.identity.links import DEVICE
-
-if TYPE_CHECKING:
-    from transforms.identity.forest import Graph
+from transforms.identity.graph import REFUSED, STATUSES, VIA, Graph
+from transforms.identity.ids import EXTERNAL_USER_ID, ID_TYPES, USER_ID
+from transforms.identity.links import B_TYPES, DEVICE
 
 EXAMPLES = 10
 _SIZES = {"1": 1, "2": 2, "3-5": 5, "6-10": 10, "11-100": 100}
 _ABOVE = ">100"
-_REFUSED = 2
 
 
 def summary(
@@ -37,8 +34,6 @@ def summary(
     ``contested_examples`` (``id``, ``known_users``), ``quarantined_examples`` (``id``, ``profiles``) and
     ``refused_examples`` (``a``, ``b_type``, ``b``, ``known_users``, ``time``, ``event_id``, ``file``).
     """
-    from transforms.identity.forest import STATUSES, VIA
-
     sizes = np.bincount(cluster, minlength=graph.size)
     sizes = sizes[sizes > 0]
     bucket = np.bincount(np.searchsorted(list(_SIZES.values()), sizes, side="left"), minlength=len(_SIZES) + 1)
@@ -78,10 +73,8 @@ def _quarantined(graph: Graph, quarantined: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _refused(graph: Graph, status: np.ndarray, known: np.ndarray) -> list[dict[str, Any]]:
-    from transforms.identity.forest import B_TYPES, ID_TYPES
-
     examples = []
-    for row in np.flatnonzero(status == _REFUSED)[:EXAMPLES]:
+    for row in np.flatnonzero(status == REFUSED)[:EXAMPLES]:
         a, b = graph.a[row], graph.b[row]
         evidence = {name: array(graph.links[name])[row].as_py() for name in ("time", "event_id", "file")}
         users = [graph.name(known[a]), graph.name(known[b])]

@@ -18,16 +18,23 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from transforms.identity import figures
-from transforms.identity.columns import array, in_slices, leading_bytes
+from transforms.identity.columns import in_slices
+from transforms.identity.graph import (
+    ACCEPTED,
+    CONTESTED,
+    QUARANTINED,
+    REDUNDANT,
+    REFUSED,
+    STATUSES,
+    VIA,
+    Graph,
+    build_graph,
+)
 from transforms.identity.ids import DEVICE_ID, EXTERNAL_USER_ID, ID_TYPES, USER_ID
-from transforms.identity.links import B_TYPES, DEVICE, OWN, PROFILE
+from transforms.identity.links import B_TYPES, DEVICE, OWN
 
 SOLE, FIRST, NONE = "sole", "first", "none"
 DEVICE_POLICIES = (SOLE, FIRST, NONE)
-
-STATUSES = ("accepted", "redundant", "refused", "contested", "quarantined")
-ACCEPTED, REDUNDANT, REFUSED, CONTESTED, QUARANTINED = range(5)
-VIA = ("own", "profile", "device", "none")
 
 RESOLVED_LINKS = pa.schema(
     [(name, pa.string()) for name in ("a_type", "a", "b_type", "b")]
@@ -62,39 +69,13 @@ class Resolution:
     figures: dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Graph:
-    """The links as edges between numbered ids.
-
-    Ids are numbered in the order of (id_type, id), so numbers compare as typed ids do; ``first[t]`` is the first number
-    of type ``t``, ``first[3]`` the number of ids. ``links`` is sorted by (rank, a, b); ``a``, ``b``, ``rank`` have one
-    entry a link, ``order`` lists the links from the strongest to the weakest.
-    """
-
-    names: list[pa.Array]
-    first: np.ndarray
-    links: pa.Table
-    a: np.ndarray
-    b: np.ndarray
-    rank: np.ndarray
-    order: np.ndarray
-
-    @property
-    def size(self) -> int:
-        return int(self.first[-1])
-
-    def name(self, number: int) -> str:
-        kind = int(np.searchsorted(self.first, number, side="right")) - 1
-        return self.names[kind][number - self.first[kind]].as_py()
-
-
 def resolve(
     links: pa.Table, nodes: pa.Table, *, device_links: str = SOLE, max_profiles_per_device: int = 20
 ) -> Resolution:
     """Resolve ``links`` (``LINKS``, each (rank, a, b) once) and ``nodes`` (``NODES``, repetition allowed).
 
     ``device_links``: ``sole`` leaves out devices whose profiles have two or more known users by the links of ranks 0
-    and 1, ``first`` none, ``none`` all. Devices with more than ``max_profiles_per_device`` profiles are always left out.
+    and 1, ``first`` none, ``none`` all. Devices with more than ``max_profiles_per_device`` profiles always are.
     Raises ValueError for another policy, a limit below 1, or a rank that is not 0, 1 or 2.
     """
     if device_links not in DEVICE_POLICIES:
@@ -137,59 +118,6 @@ def resolve(
         profiles=_profiles_table(graph, cluster, known, via),
         figures=figures.summary(graph, status, cluster, known, via, known_without_devices, quarantined, contested),
     )
-
-
-def build_graph(links: pa.Table, nodes: pa.Table) -> Graph:
-    """Number the ids of ``links`` and ``nodes`` and put the links in their strict order."""
-    rank = np.asarray(array(links["rank"]))
-    if rank.size and (rank.min() < OWN or rank.max() > DEVICE):
-        raise ValueError(f"link ranks reach from [{rank.min()}] to [{rank.max()}]; known are {OWN} to {DEVICE}")
-    a_ids, b_ids = array(links["a"]), array(links["b"])
-    kinds, node_ids = np.asarray(array(nodes["id_type"])), array(nodes["id"])
-    names: list[pa.Array] = []
-    first = np.zeros(len(ID_TYPES) + 1, dtype=np.int64)
-    a = np.zeros(len(rank), dtype=np.int32)
-    b = np.zeros(len(rank), dtype=np.int32)
-    for kind in range(len(ID_TYPES)):
-        rows = rank == B_TYPES.index(kind)
-        parts = [b_ids.filter(pa.array(rows)), node_ids.filter(pa.array(kinds == kind))]
-        if kind == USER_ID:
-            parts.append(a_ids)
-        encoded = array(pa.chunked_array([part.cast(pa.large_string()) for part in parts])).dictionary_encode()
-        by_name = pc.sort_indices(encoded.dictionary)
-        number = np.empty(len(by_name), dtype=np.int64)
-        number[np.asarray(by_name)] = np.arange(len(by_name)) + first[kind]
-        numbers = number[np.asarray(encoded.indices)]
-        b[rows] = numbers[: len(parts[0])]
-        if kind == USER_ID:
-            a[:] = numbers[len(numbers) - len(a) :]
-        names.append(encoded.dictionary.take(by_name))
-        first[kind + 1] = first[kind] + len(by_name)
-    by_key = np.lexsort((b, a, rank))
-    if (np.diff(by_key) != 1).any():
-        links = pa.table({name: array(links[name]).take(pa.array(by_key)) for name in links.column_names})
-        a, b, rank = a[by_key], b[by_key], rank[by_key]
-    return Graph(names, first, links, a, b, rank, _order(links, rank, a, b))
-
-
-def _order(links: pa.Table, rank: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The links from the strongest to the weakest."""
-    time, event_id = np.asarray(array(links["time"])), array(links["event_id"])
-    lead = leading_bytes(event_id)
-    order = np.lexsort((lead, time, rank))
-    same = (np.diff(rank[order]) == 0) & (np.diff(time[order]) == 0) & (np.diff(lead[order]) == 0)
-    tied = np.append(False, same) | np.append(same, False)
-    if tied.any():
-        # Only these need their event ids compared as strings; each keeps to the places of its own run of equals.
-        rows = order[tied]
-        run = np.cumsum(~np.append(False, same)[tied])
-        name = event_id.take(pa.array(rows)).dictionary_encode()
-        position = np.empty(len(name.dictionary), dtype=np.int64)
-        position[np.asarray(pc.sort_indices(name.dictionary))] = np.arange(len(position))
-        low, high = np.minimum(a[rows], b[rows]), np.maximum(a[rows], b[rows])
-        # The profile last: two orphan links may name the same two profiles, each as the other's survivor.
-        order[tied] = rows[np.lexsort((a[rows], high, low, position[np.asarray(name.indices)], run))]
-    return order
 
 
 def _forest(graph: Graph, order: np.ndarray) -> np.ndarray:
@@ -252,16 +180,16 @@ def _links_table(graph: Graph, status: np.ndarray) -> pa.Table:
 def _ids_table(graph: Graph, cluster: np.ndarray, known: np.ndarray) -> pa.Table:
     kind = np.repeat(np.arange(len(ID_TYPES), dtype=np.int8), np.diff(graph.first))
     ids = pa.concat_arrays(graph.names)
-    typed = [pc.binary_join_element_wise(ID_TYPES[DEVICE_ID], graph.names[DEVICE_ID], ":")]
-    typed += [graph.names[EXTERNAL_USER_ID]]
-    typed += [pc.binary_join_element_wise(ID_TYPES[USER_ID], graph.names[USER_ID], ":")]
-    cluster_names = pa.concat_arrays([names.cast(pa.large_string()) for names in typed])
+    typed = [
+        _prefixed("device_id:", graph.names[DEVICE_ID]),
+        graph.names[EXTERNAL_USER_ID],
+        _prefixed("user_id:", graph.names[USER_ID]),
+    ]
+    cluster_names = pa.concat_arrays(typed)
     person = ids.take(pa.array(np.maximum(known, 0), mask=known < 0))
-    anonymous = pc.binary_join_element_wise("$device:", graph.names[USER_ID], "")
+    anonymous = _prefixed("$device:", graph.names[USER_ID])
     profiles = slice(int(graph.first[USER_ID]), int(graph.first[USER_ID + 1]))
-    distinct_id = pa.concat_arrays(
-        [person[: profiles.start], pc.coalesce(person[profiles], anonymous.cast(pa.large_string()))]
-    )
+    distinct_id = pa.concat_arrays([person[: profiles.start], pc.coalesce(person[profiles], anonymous)])
     columns = {
         "id_type": _words(kind, ID_TYPES),
         "id": ids,
@@ -286,3 +214,8 @@ def _profiles_table(graph: Graph, cluster: np.ndarray, known: np.ndarray, via: n
 
 def _words(codes: np.ndarray, words: tuple[str, ...]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words))
+
+
+def _prefixed(prefix: str, names: pa.Array) -> pa.Array:
+    parts = [pa.scalar(text, pa.large_string()) for text in (prefix, "")]
+    return pc.binary_join_element_wise(parts[0], names, parts[1])
