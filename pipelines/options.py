@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from transforms.currents import catalog
+from transforms.mixpanel.names import glob_regex
 from transforms.settings import Settings
 
 # Beam's own options that are passed on; all others are refused.
@@ -200,15 +201,6 @@ def check_event_types(wanted: Sequence[str] | None, found: Sequence[str]) -> Non
         if not any(re.fullmatch(glob_regex(name), kind) for kind in known):
             near = difflib.get_close_matches(name, known, 1, 0.5)
             raise UsageError(f"--event_types {name} is no event type{f': did you mean {near[0]}?' if near else ''}")
-
-
-def glob_regex(pattern: str) -> str:
-    """A glob over names (``*`` and ``?`` match anything, brackets are themselves) as a regular expression.
-
-    >>> glob_regex("[Braze*")
-    '\\\\[Braze.*'
-    """
-    return "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
 
 
 def _flags(parser: argparse.ArgumentParser) -> list[str]:

@@ -210,9 +210,10 @@ def _finite(values: pa.Array, target: str, limits: Limits) -> pa.Array:
 
 def _lists(target: str, values: pa.Array, notes: Notes) -> tuple[pa.Array, pa.Array | None]:
     """(The lists Mixpanel takes, fragments for those that become text or None)."""
-    lengths = pc.list_value_length(values)
-    longest = pc.max(lengths).as_py() or 0
-    if longest <= NESTED_ITEMS and values.flatten().nbytes < EVENT_NESTED_BYTES // 8:
+    longest = pc.max(pc.list_value_length(values)).as_py() or 0
+    widest = pc.max(pc.binary_length(values.flatten())).as_py() or 0
+    escaped = 6 * widest + 5  # every character as \\u0000, quotes and a comma; or null
+    if longest <= NESTED_ITEMS and longest * escaped < EVENT_NESTED_BYTES:
         return values, None
     rows = values.to_pylist()
     large = [

@@ -1,0 +1,165 @@
+"""What becomes of each row: exactly one outcome, the first that applies in the order below."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.currents import catalog
+from transforms.identity.persons import Persons
+from transforms.mixpanel.events import column, is_identity_only
+from transforms.mixpanel.names import glob_regex
+from transforms.settings import EARLIEST_TIME, Settings
+
+OUTCOMES = (
+    "read", "events", "repeats", "rejects", "identity_only", "not_exported", "profile_updates", "deletions", "withheld",
+)  # fmt: skip
+"""The accounting's columns: ``read`` is the sum of the rest."""
+
+WITHHELD = (
+    "event_type", "excluded", "native_drops", "left_to_native", "anonymous", "anonymous_profile", "deleted_user",
+    "profile_updates_off", "sampled_out",
+)  # fmt: skip
+REJECTS = ("missing_id", "time_invalid", "missing_user_id", "custom_attributes_unparsable", "event_too_large")
+
+
+@dataclasses.dataclass
+class Fates:
+    """One code a row: the position in ``OUTCOMES``; for withheld and rejected rows the position of the reason."""
+
+    outcome: np.ndarray
+    reason: np.ndarray
+
+    @classmethod
+    def undecided(cls, rows: int) -> Fates:
+        return cls(np.zeros(rows, np.int8), np.full(rows, -1, np.int8))
+
+    def decide(self, mask: np.ndarray, outcome: str, reason: int = -1) -> None:
+        """Give an outcome to the rows of the mask that have none yet."""
+        chosen = mask & (self.outcome == 0)
+        self.outcome[chosen] = OUTCOMES.index(outcome)
+        self.reason[chosen] = reason
+
+    def reject(self, mask: np.ndarray, reason: str) -> None:
+        self.decide(mask, "rejects", REJECTS.index(reason))
+
+    def withhold(self, mask: np.ndarray, reason: str) -> None:
+        self.decide(mask, "withheld", WITHHELD.index(reason))
+
+    def overrule(self, rows: np.ndarray, reason: str) -> None:
+        """Reject rows (by position) that only their formatting found unfit."""
+        self.outcome[rows] = OUTCOMES.index("rejects")
+        self.reason[rows] = REJECTS.index(reason)
+
+    def are(self, outcome: str) -> np.ndarray:
+        return self.outcome == OUTCOMES.index(outcome)
+
+
+def valid_times(table: pa.Table, settings: Settings) -> np.ndarray:
+    """Whether each row's ``time`` is there and one that Mixpanel takes."""
+    times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
+    return (times >= EARLIEST_TIME) & (times <= settings.latest_time)
+
+
+def decide(
+    event_type: str, table: pa.Table, names: pa.Array, who: Persons, repeats: np.ndarray, settings: Settings
+) -> Fates:
+    """The outcome of every row of one event type; ``repeats`` marks rows that came before, in this file or another."""
+    count = table.num_rows
+    every = np.ones(count, bool)
+    fates = Fates.undecided(count)
+    fates.reject(~np.asarray(column(table, "id").is_valid()), "missing_id")
+    fates.reject(~valid_times(table, settings), "time_invalid")
+    fates.decide(repeats, "repeats")
+    if is_identity_only(event_type):
+        fates.decide(every, "identity_only")
+    elif event_type == catalog.USER_DELETE_REQUEST:
+        fates.reject(~np.asarray(who.profile.is_valid()), "missing_user_id")
+        fates.decide(every, "deletions")
+    elif is_not_exported(event_type, settings):
+        fates.decide(every, "not_exported")
+    else:
+        _withhold(fates, event_type, table, names, who, settings)
+        fates.decide(every, "profile_updates" if event_type == catalog.PROFILE_UPDATE else "events")
+    return fates
+
+
+def is_not_exported(event_type: str, settings: Settings) -> bool:
+    """Whether the type has no Mixpanel form and ``--event_types`` does not name it."""
+    known = catalog.event_types().get(event_type)
+    if known is None or known.mixpanel_event is not None or event_type == catalog.PROFILE_UPDATE:
+        return False
+    return settings.event_types is None or not is_wanted(event_type, settings)
+
+
+def is_wanted(event_type: str, settings: Settings) -> bool:
+    """Whether ``--event_types`` names the type, by itself or by a glob."""
+    return settings.event_types is None or any(
+        re.fullmatch(glob_regex(pattern), event_type) for pattern in settings.event_types
+    )
+
+
+def _withhold(
+    fates: Fates, event_type: str, table: pa.Table, names: pa.Array, who: Persons, settings: Settings
+) -> None:
+    every = np.ones(table.num_rows, bool)
+    profile_update = event_type == catalog.PROFILE_UPDATE
+    has_own = np.asarray(who.own.is_valid())
+    anonymous = ~(has_own if settings.id_merge == "native" else np.asarray(who.user.is_valid()))
+    if not is_wanted(event_type, settings):
+        fates.withhold(every, "event_type")
+    if settings.exclude_events and not profile_update:
+        matches = _any_match(settings.exclude_events)
+        excluded = np.array([matches(name) for name in names.dictionary.to_pylist()], bool)
+        fates.withhold(excluded[names.indices.to_numpy(zero_copy_only=False)], "excluded")
+    if settings.id_merge == "native":
+        fates.withhold(~has_own, "native_drops")
+    known = catalog.event_types().get(event_type)
+    if settings.native_since is not None and known is not None and known.sent_by_native_connector:
+        times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
+        fates.withhold(has_own & (times >= settings.native_since), "left_to_native")
+    if profile_update:
+        fates.withhold(anonymous, "anonymous_profile")
+    elif settings.anonymous == "none" or (
+        settings.anonymous == "behaviors" and not event_type.startswith(catalog.BEHAVIORS)
+    ):
+        fates.withhold(anonymous, "anonymous")
+    if settings.deleted_users == "drop":
+        fates.withhold(who.deleted, "deleted_user")
+    if profile_update and settings.profile_updates == "off":
+        fates.withhold(every, "profile_updates_off")
+    if settings.users_share < 1:
+        fates.withhold(_sampled_out(table, who, settings.users_share), "sampled_out")
+
+
+def _any_match(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    regex = re.compile("|".join(f"(?:{glob_regex(pattern)})" for pattern in patterns), re.DOTALL)
+    return lambda name: regex.fullmatch(name) is not None
+
+
+def person_keys(table: pa.Table, who: Persons) -> pa.Array:
+    """One string a row that names its person: the known user, else the profile, else the event itself."""
+    return pc.coalesce(
+        pc.binary_join_element_wise("user:", who.user, ""),
+        pc.binary_join_element_wise("profile:", who.profile, ""),
+        pc.binary_join_element_wise("event:", column(table, "id"), ""),
+    )
+
+
+def _sampled_out(table: pa.Table, who: Persons, share: float) -> np.ndarray:
+    """Rows of persons outside the share: the same persons in every run, file and order."""
+    encoded = person_keys(table, who).dictionary_encode()
+    out = np.array([_position(person) >= share for person in encoded.dictionary.to_pylist()], bool)
+    indices = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
+    return out[indices] if len(out) else np.zeros(table.num_rows, bool)
+
+
+def _position(person: str) -> float:
+    digest = hashlib.blake2b(person.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

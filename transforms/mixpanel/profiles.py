@@ -1,0 +1,129 @@
+"""``users.profile.Update`` rows as /engage updates: one a person, each attribute with its latest value.
+
+Mixpanel knows no event time for ``$set``, so the latest value is chosen here, by (``time_ms``, event id). ``ATTRIBUTES``
+is one attribute of one update a row; the value is JSON text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.mixpanel.custom import parse_object
+from transforms.mixpanel.events import column
+from transforms.mixpanel.limits import PROFILE_NESTED_BYTES, nested
+from transforms.mixpanel.names import cut, safe_key
+
+ATTRIBUTES = pa.schema(
+    [
+        pa.field("distinct_id", pa.string(), False),
+        pa.field("attribute", pa.string(), False),
+        pa.field("time_ms", pa.int64(), False),
+        pa.field("event_id", pa.string(), False),
+        pa.field("value", pa.string(), False),
+    ]
+)
+
+_STANDARD = {
+    "first_name": "$first_name",
+    "last_name": "$last_name",
+    "email_address": "$email",
+    "phone_number": "$phone",
+    "home_city": "$city",
+    "timezone": "$timezone",
+    "country": "country",
+    "dob": "dob",
+    "gender": "gender",
+    "language": "language",
+    "archived": "archived",
+}
+_COUNTRY_CODE = re.compile(r"[A-Za-z]{2}\Z")
+
+
+def unparsable(table: pa.Table) -> np.ndarray:
+    """Rows whose ``custom_attributes`` is neither null, blank nor a JSON object."""
+    texts = column(table, "custom_attributes").to_pylist()
+    return np.array([parse_object(text) is None for text in texts], bool)
+
+
+def attributes(table: pa.Table, distinct_id: pa.Array) -> pa.Table:
+    """``ATTRIBUTES`` of update rows (string array ``distinct_id``: whose they are), the latest of each only."""
+    rows: list[tuple[str, str, int, str, str]] = []
+    present = [name for name in (*_STANDARD, "custom_attributes") if name in table.column_names]
+    times = _time_ms(table).to_pylist()
+    identified = zip(distinct_id.to_pylist(), times, column(table, "id").to_pylist(), strict=True)
+    for (person, time_ms, event_id), values in zip(identified, table.select(present).to_pylist(), strict=True):
+        for name, value in _attributes(values):
+            rows.append((person, name, time_ms, event_id, orjson.dumps(value).decode()))
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 5
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, ATTRIBUTES, strict=True)]
+    return latest(pa.Table.from_arrays(arrays, schema=ATTRIBUTES))
+
+
+def latest(table: pa.Table) -> pa.Table:
+    """Each person's attributes once, with the latest (``time_ms``, event id), sorted by person and attribute."""
+    keys = [("distinct_id", "ascending"), ("attribute", "ascending"), ("time_ms", "ascending"), ("event_id", "ascending")]
+    # Two updates of one id at one time differ in nothing but the value: the greater text, so that order cannot matter.
+    table = table.take(pc.sort_indices(table, sort_keys=[*keys, ("value", "ascending")])).combine_chunks()
+    if table.num_rows < 2:
+        return table
+    last = np.ones(table.num_rows, bool)
+    same = [
+        pc.equal(table[name].slice(0, table.num_rows - 1), table[name].slice(1)).to_numpy()
+        for name in ("distinct_id", "attribute")
+    ]
+    last[:-1] = ~(same[0] & same[1])
+    return table.filter(pa.array(last))
+
+
+def engage_lines(table: pa.Table, operation: str) -> Iterator[bytes]:
+    """The /engage updates of sorted ``ATTRIBUTES``, a line and a person; ``operation`` is ``set`` or ``set_once``."""
+    person: str | None = None
+    values: dict[str, Any] = {}
+    for distinct_id, attribute, value in zip(
+        *(table[name].to_pylist() for name in ("distinct_id", "attribute", "value")), strict=True
+    ):
+        if distinct_id != person:
+            if person is not None:
+                yield _line(person, values, operation)
+            person, values = distinct_id, {}
+        values[attribute] = orjson.loads(value)
+    if person is not None:
+        yield _line(person, values, operation)
+
+
+def _line(person: str, values: dict[str, Any], operation: str) -> bytes:
+    update = {"$distinct_id": person, "$ip": "0", "$ignore_time": True, f"${operation}": values}
+    return orjson.dumps(update) + b"\n"
+
+
+def _attributes(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    names: dict[str, Any] = {}
+    for name, value in sorted((parse_object(row.get("custom_attributes")) or {}).items(), key=_key_bytes):
+        if value is not None:
+            kept = nested(value, PROFILE_NESTED_BYTES) if isinstance(value, (dict, list)) else value
+            names.setdefault(cut(safe_key(name)), kept)
+    for name, target in _STANDARD.items():
+        value = row.get(name)
+        if value is not None:
+            if name == "country" and _COUNTRY_CODE.match(value):
+                target = "$country_code"
+            names[target] = value
+    yield from names.items()
+
+
+def _key_bytes(item: tuple[str, Any]) -> bytes:
+    return item[0].encode("utf-8", "surrogatepass")
+
+
+def _time_ms(table: pa.Table) -> pa.Array:
+    seconds = pc.multiply(column(table, "time").cast(pa.int64()), 1000)
+    if "time_ms" not in table.column_names:
+        return seconds
+    return pc.coalesce(column(table, "time_ms").cast(pa.int64()), seconds)

@@ -1,0 +1,256 @@
+"""One work unit's output: each decoded chunk to its events, rejects, deletions and profile attributes, all counted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.currents import catalog
+from transforms.currents.paths import event_type_of
+from transforms.identity.persons import VIA, Persons, persons
+from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
+from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD, Fates, decide
+from transforms.mixpanel.profiles import attributes, unparsable
+from transforms.run.accounting import EXAMPLES, Tally, merge
+from transforms.run.gzip_lines import GzipLines
+from transforms.run.months import day_counts, month_counts, person_months
+from transforms.settings import EARLIEST_TIME, Settings
+
+
+@dataclasses.dataclass
+class UnitOutput:
+    """What one unit gives: three shards of lines, tables for the steps that gather by person, and its figures."""
+
+    events: GzipLines = dataclasses.field(default_factory=GzipLines)
+    rejects: GzipLines = dataclasses.field(default_factory=GzipLines)
+    deletions: GzipLines = dataclasses.field(default_factory=GzipLines)
+    attributes: list[pa.Table] = dataclasses.field(default_factory=list)
+    person_months: list[pa.Table] = dataclasses.field(default_factory=list)
+    tally: Tally = dataclasses.field(default_factory=dict)
+
+
+class UnitFormatter:
+    """Formats the chunks of one unit, in their order, into one ``UnitOutput``."""
+
+    def __init__(self, file_names: Sequence[str], answers: pa.Table, settings: Settings) -> None:
+        self.output = UnitOutput()
+        self._file_names = file_names
+        self._answers = answers
+        self._settings = settings
+
+    def add(self, event_type: str, table: pa.Table, file: np.ndarray, row: np.ndarray, repeats: np.ndarray) -> None:
+        """Format rows of one event type.
+
+        ``file`` (position in the unit's files) and ``row`` (within its file) say where each row comes from, and
+        ``repeats`` (bool) which rows came before.
+        """
+        who = persons(column(table, "user_id"), column(table, "external_user_id"), self._answers)
+        names = event_names(event_type, table)
+        fates = decide(event_type, table, names, who, repeats, self._settings)
+        if event_type == catalog.PROFILE_UPDATE:
+            self._profile_updates(table, who, fates)
+        elif event_type == catalog.USER_DELETE_REQUEST:
+            self._deletions(table, who, fates)
+        else:
+            self._events(event_type, table, names, who, fates)
+        self._rejects(event_type, table, file, row, fates)
+        self._count(event_type, fates)
+
+    def add_damage(self, file: int, damage: dict[str, Any], size: int) -> None:
+        """Record what a damaged file lost; ``damage`` has reason, detail, block (None: all of it), rows_lost."""
+        whole = damage["block"] is None
+        line = {
+            "reason": damage["reason"],
+            "detail": damage["detail"],
+            "file": self._file_names[file],
+            "block": damage["block"],
+            "row": None,
+            "event_type": event_type_of(self._file_names[file]),
+            "id": None,
+            "record": None,
+        }
+        self.output.rejects.add(orjson.dumps(line) + b"\n", 1)
+        lost = damage["rows_lost"]
+        merge(
+            self.output.tally,
+            {
+                "damaged": {
+                    "blocks": 0 if whole else 1,
+                    "whole_files": int(whole),
+                    "rows_lost": lost or 0,
+                    "bytes_unread": size if whole and lost is None else 0,
+                    "lines": 1,
+                    "reasons": {damage["reason"]: 1},
+                    "examples": [
+                        {k: line[k] for k in ("file", "block", "reason", "detail")} | {"rows_lost": lost}
+                    ],
+                }
+            },
+        )
+
+    def _events(self, event_type: str, table: pa.Table, names: pa.Array, who: Persons, fates: Fates) -> None:
+        chosen = fates.are("events")
+        count = int(chosen.sum())
+        if not count:
+            return
+        if count < len(chosen):
+            mask = pa.array(chosen)
+            sent = list(property_names(event_type, table.column_names, self._settings))
+            needed = {*sent, "id", "time", "name", "properties"}
+            table = table.select([name for name in table.column_names if name in needed]).filter(mask)
+            names, who = names.filter(mask), _filtered(who, mask, chosen)
+        data, limits = event_lines(event_type, table, names, who, self._settings)
+        data, large = drop_too_large(data, _longest_row(table))
+        if large:
+            fates.overrule(np.flatnonzero(chosen)[large], "event_too_large")
+            keep = np.ones(count, bool)
+            keep[large] = False
+            table, who = table.filter(pa.array(keep)), _filtered(who, pa.array(keep), keep)
+            names = names.filter(pa.array(keep))
+            count -= len(large)
+        self.output.events.add(data, count)
+        changed = limits.as_dict()
+        if changed:
+            name = catalog.mixpanel_name(event_type)
+            merge(self.output.tally, {"limits": {kind: {name: counts} for kind, counts in changed.items()}})
+        if count:
+            self._gain(event_type, table, names, who)
+
+    def _gain(self, event_type: str, table: pa.Table, names: pa.Array, who: Persons) -> None:
+        """Count what was sent: by day and month, known and anonymous, and beside what the native connector sends."""
+        settings = self._settings
+        user = who.own if settings.id_merge == "native" else who.user
+        known = np.asarray(user.is_valid())
+        times = column(table, "time").to_numpy(zero_copy_only=False).astype(np.int64)
+        kind = catalog.event_types().get(event_type)
+        own = np.asarray(who.own.is_valid())
+        native = own if kind is not None and kind.sent_by_native_connector else np.zeros(len(known), bool)
+        distinct_id = pc.coalesce(user, pc.binary_join_element_wise("$device:", who.profile, ""), "")
+        self.output.person_months.append(person_months(event_type, distinct_id, known, times, native))
+        count = len(known)
+        joined = int((known & ~own).sum())
+        merge(
+            self.output.tally,
+            {
+                "events_by_day": day_counts(times, known),
+                "persons": {
+                    "by_month": month_counts(times, known),
+                    "by_type": {
+                        event_type: {"events_known": int(known.sum()), "events_anonymous": count - int(known.sum())}
+                    },
+                },
+                "gain": {
+                    "native_rows": int(native.sum()),
+                    "anonymous_rows": count - int(own.sum()),
+                    "rows_joined_to_known": joined,
+                    "known_rows_of_other_types": int(own.sum()) - int(native.sum()),
+                },
+            },
+        )
+        if kind is None:
+            merge(self.output.tally, {"unknown_types": {event_type: {"rows": count}}})
+        else:
+            extra = {n: count - table[n].null_count for n in table.column_names if n not in kind.properties}
+            if extra:
+                merge(self.output.tally, {"unknown_columns": {event_type: extra}})
+
+    def _profile_updates(self, table: pa.Table, who: Persons, fates: Fates) -> None:
+        chosen = np.flatnonzero(fates.are("profile_updates"))
+        bad = unparsable(table.take(chosen))
+        fates.overrule(chosen[bad], "custom_attributes_unparsable")
+        good = pa.array(chosen[~bad])
+        if len(good):
+            distinct_id = who.own if self._settings.id_merge == "native" else who.user
+            self.output.attributes.append(attributes(table.take(good), distinct_id.take(good)))
+
+    def _deletions(self, table: pa.Table, who: Persons, fates: Fates) -> None:
+        chosen = np.flatnonzero(fates.are("deletions"))
+        if not chosen.size:
+            return
+        rows = pa.array(chosen)
+        anonymous = pc.binary_join_element_wise("$device:", who.profile, "")
+        persons_of = who.profile if self._settings.id_merge == "none" else anonymous
+        distinct_id = pc.coalesce(who.user, persons_of).take(rows).to_pylist()
+        profile, times = who.profile.take(rows).to_pylist(), column(table, "time").take(rows).to_pylist()
+        vias, whole = who.via[chosen].tolist(), who.whole_person[chosen].tolist()
+        lines = [
+            orjson.dumps(
+                {"distinct_id": d, "user_id": p, "time": t, "via": VIA[v], "whole_person": w}
+            ) + b"\n"
+            for d, p, t, v, w in zip(distinct_id, profile, times, vias, whole, strict=True)
+        ]  # fmt: skip
+        self.output.deletions.add(b"".join(lines), len(lines))
+
+    def _rejects(self, event_type: str, table: pa.Table, file: np.ndarray, row: np.ndarray, fates: Fates) -> None:
+        rejected = np.flatnonzero(fates.are("rejects"))
+        if not rejected.size:
+            return
+        lines, examples = [], []
+        records = table.take(pa.array(rejected)).to_pylist()
+        for position, record in zip(rejected.tolist(), records, strict=True):
+            reason = REJECTS[fates.reason[position]]
+            where = {"file": self._file_names[int(file[position])], "row": int(row[position])}
+            line: dict[str, Any] = {"reason": reason, "detail": _detail(reason, record, self._settings), **where}
+            line |= {"event_type": event_type, "id": record.get("id")}
+            if len(examples) < EXAMPLES:
+                examples.append(dict(line))
+            line["record"] = {key: value for key, value in record.items() if value is not None}
+            lines.append(orjson.dumps(line, default=str) + b"\n")
+        self.output.rejects.add(b"".join(lines), len(lines))
+        merge(self.output.tally, {"reject_examples": sorted(examples, key=orjson.dumps)})
+
+    def _count(self, event_type: str, fates: Fates) -> None:
+        outcomes = np.bincount(fates.outcome, minlength=len(OUTCOMES)).tolist()
+        rows = dict(zip(OUTCOMES, outcomes, strict=True))
+        rows["read"] = len(fates.outcome)
+        tally: Tally = {"rows_by_type": {event_type: rows}}
+        for outcome, reasons in (("withheld", WITHHELD), ("rejects", REJECTS)):
+            codes = np.bincount(fates.reason[fates.are(outcome)], minlength=len(reasons)).tolist()
+            found = {reason: count for reason, count in zip(reasons, codes, strict=True) if count}
+            if found:
+                tally[outcome] = found
+                if outcome == "withheld":
+                    tally["withheld_by_type"] = {event_type: dict(found)}
+        merge(self.output.tally, tally)
+
+
+def _filtered(who: Persons, mask: pa.Array, chosen: np.ndarray) -> Persons:
+    return Persons(
+        who.own.filter(mask), who.profile.filter(mask), who.user.filter(mask), who.device.filter(mask),
+        who.via[chosen], who.deleted[chosen], who.whole_person[chosen],
+    )  # fmt: skip
+
+
+def _longest_row(table: pa.Table) -> int:
+    """No row's values have more bytes than this."""
+    longest = 0
+    for values in table.columns:
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            longest += pc.max(pc.binary_length(values)).as_py() or 0
+        elif pa.types.is_list(values.type):
+            items = pc.max(pc.list_value_length(values)).as_py() or 0
+            longest += items * (pc.max(pc.binary_length(pc.list_flatten(values))).as_py() or 0)
+    return longest
+
+
+def _detail(reason: str, record: dict[str, Any], settings: Settings) -> str:
+    if reason == "missing_id":
+        return "id is null: without one Mixpanel cannot tell a repeat; give the row an id"
+    if reason == "time_invalid":
+        time = record.get("time")
+        if time is None:
+            return "time is null: Mixpanel needs UNIX seconds"
+        if time < EARLIEST_TIME:
+            return f"time [{time}] is before 1971, which Mixpanel refuses: it must be UNIX seconds"
+        return f"time [{time}] is more than an hour after now [{settings.now}], which Mixpanel refuses: see --now"
+    if reason == "missing_user_id":
+        return f"user_id [{record.get('user_id')}] names no profile: there is nothing to delete"
+    if reason == "custom_attributes_unparsable":
+        return f"custom_attributes [{str(record.get('custom_attributes'))[:80]}] is no JSON object"
+    return "the event is 1 MB or more as JSON, which Mixpanel refuses: shorten its properties"

@@ -1,0 +1,105 @@
+"""The run's figures: nested counts that every step adds to and that sum to the same whatever the order.
+
+A tally is a plain dict of JSON values: integers add up, dicts merge by key, lists of examples keep the first few in
+the order of their JSON text. So a report is made from the data, on every runner, and never from a runner's metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+Tally = dict[str, Any]
+
+EXAMPLES = 20
+
+
+class AccountingError(Exception):
+    """Figures that must agree do not: something was lost or doubled on the way. Nothing is published then."""
+
+
+def merge(into: Tally, other: Tally) -> Tally:
+    """Add one tally to another, in place; returns the first.
+
+    >>> merge({"rows": {"a": 1}}, {"rows": {"a": 2, "b": 1}})
+    {'rows': {'a': 3, 'b': 1}}
+    """
+    for key, value in other.items():
+        mine = into.get(key)
+        if mine is None:
+            into[key] = merge({}, value) if isinstance(value, dict) else value
+        elif isinstance(value, dict):
+            merge(mine, value)
+        elif isinstance(value, list):
+            into[key] = sorted([*mine, *value], key=orjson.dumps)[:EXAMPLES]
+        elif key.startswith("max_"):
+            into[key] = max(mine, value)
+        else:
+            into[key] = mine + value
+    return into
+
+
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """The sum of tallies."""
+    total: Tally = {}
+    for tally in tallies:
+        merge(total, tally)
+    return total
+
+
+def pack(tally: Tally) -> bytes:
+    """A tally as bytes, the same for equal tallies."""
+    return orjson.dumps(tally, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def check_sum(rows: dict[str, int], what: str = "the run") -> None:
+    """Hold ``read`` against the sum of its outcomes.
+
+    Raises:
+        AccountingError: they differ.
+    """
+    parts = {outcome: count for outcome, count in rows.items() if outcome != "read"}
+    if rows.get("read", 0) != sum(parts.values()):
+        raise AccountingError(f"{what} read {rows.get('read', 0)} rows and accounts for {sum(parts.values())}: {parts}")
+
+
+def check_rejects(total: Tally, limit: float) -> None:
+    """Refuse a run of which too large a share is rejected or lost; from 1,000 rows or 20 files on.
+
+    The rows of a file that cannot be opened at all are estimated from its bytes.
+
+    Raises:
+        TooManyRejects: with the most frequent reasons and an example each.
+    """
+    read = sum(rows["read"] for rows in total["rows_by_type"].values()) if total.get("rows_by_type") else 0
+    rejects: dict[str, int] = total.get("rejects", {})
+    damaged = total.get("damaged", {})
+    files = total["files"]["read"]
+    lost = damaged.get("rows_lost", 0)
+    readable = total["files"]["bytes"] - damaged.get("bytes_unread", 0)
+    if read and readable > 0:
+        lost += round(damaged.get("bytes_unread", 0) * read / readable)
+    unread_share = damaged.get("whole_files", 0) / max(files, 1) if not read else 0.0
+    share = max((sum(rejects.values()) + lost) / max(read + lost, 1), unread_share)
+    if share <= limit or (read + lost < 1_000 and files < 20):
+        return
+    reasons = sorted({**rejects, **damaged.get("reasons", {})}.items(), key=lambda item: (-item[1], item[0]))[:10]
+    examples = {e["reason"]: e for e in [*damaged.get("examples", []), *total.get("reject_examples", [])]}
+    lines = [
+        f"  {reason}: {count}, e.g. {_example(examples.get(reason, {}))}" for reason, count in reasons
+    ]
+    raise TooManyRejects(
+        f"{share:.2%} of {read + lost} rows are rejected or lost, more than --max_reject_share {limit} allows; "
+        "mend the export, leave files out with --skip, or raise the limit:\n" + "\n".join(lines)
+    )
+
+
+class TooManyRejects(Exception):
+    """More rows are unfit than ``--max_reject_share`` allows."""
+
+
+def _example(example: dict[str, Any]) -> str:
+    place = f" row {example['row']}" if example.get("row") is not None else ""
+    return f"{example.get('file', '?')}{place}: {example.get('detail', '')}"
