@@ -1,0 +1,181 @@
+"""Blocks of many files to Arrow tables, each row with its file and its number there.
+
+Blocks of equal schema are decoded together whatever file they are from: a query costs as much as 500 rows, and real
+exports are thousands of files of a few dozen rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.currents.container import Block, Container, Damage, Schema
+from transforms.currents.engine import EngineError, decode_blocks
+from transforms.currents.strict import StrictError, read_rows, rows_to_table
+
+__all__ = ["Chunk", "FileDamage", "decode"]
+
+
+@dataclass(eq=False)
+class Chunk:
+    """Rows of one schema, in the order of their files and blocks.
+
+    Attributes:
+        schema: The schema that all of them were written with.
+        table: The asked columns, as far as the schema has them.
+        file: int32, the caller's number of each row's file.
+        row: int64, the row's number in its file, lost rows counted where their block header tells.
+        unit_row: int64, the row's number over all files of the call, counted likewise: the same for every choice of
+            columns.
+    """
+
+    schema: Schema
+    table: pa.Table
+    file: np.ndarray
+    row: np.ndarray
+    unit_row: np.ndarray
+
+
+class FileDamage(NamedTuple):
+    """A block that turned out broken only when it was decoded."""
+
+    file: int
+    damage: Damage
+
+
+class _Piece(NamedTuple):
+    """A block on its way: its file's number, and the unit row at which that file begins."""
+
+    file: int
+    file_start: int
+    block: Block
+
+
+@dataclass
+class _Pending:
+    schema: Schema
+    pieces: list[_Piece] = dataclasses.field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+
+
+def decode(
+    files: Iterable[tuple[int, Container]],
+    columns: Sequence[str] | None = None,
+    chunk_rows: int = 65536,
+    chunk_bytes: int = 32 << 20,
+) -> Iterator[Chunk | FileDamage]:
+    """Decodes the files' blocks, grouped by schema, in chunks.
+
+    Args:
+        files: The caller's number of each file, and its container, in order.
+        columns: Columns wanted, in this order (None: all); one that a schema lacks is absent from its tables. Damage
+            that shows only in columns left out may go unseen.
+        chunk_rows, chunk_bytes: A chunk stays below them unless a single block is larger. Of all schemas together no
+            more than twice ``chunk_bytes`` is held back.
+
+    Yields:
+        Chunks, and a FileDamage for each broken block, before the chunk that its neighbours are in. Damages that the
+        containers name already are not repeated.
+    """
+    pending: dict[Schema, _Pending] = {}
+    held_bytes = 0
+    file_start = 0
+    for file, container in files:
+        for block in container.blocks:
+            if not block.rows or container.schema is None:
+                continue
+            group = pending.get(container.schema)
+            if group is None:
+                group = pending[container.schema] = _Pending(container.schema)
+            if group.pieces and (group.rows + block.rows > chunk_rows or group.bytes + len(block.data) > chunk_bytes):
+                held_bytes -= group.bytes
+                yield from _flush(group, columns)
+            group.pieces.append(_Piece(file, file_start, block))
+            group.rows += block.rows
+            group.bytes += len(block.data)
+            held_bytes += len(block.data)
+            if group.rows >= chunk_rows or group.bytes >= chunk_bytes:
+                held_bytes -= group.bytes
+                yield from _flush(group, columns)
+            while held_bytes > 2 * chunk_bytes:
+                largest = max(pending.values(), key=_held)
+                held_bytes -= largest.bytes
+                yield from _flush(largest, columns)
+        file_start += container.rows
+    for group in pending.values():
+        yield from _flush(group, columns)
+
+
+def _held(group: _Pending) -> int:
+    return group.bytes
+
+
+def _flush(group: _Pending, columns: Sequence[str] | None) -> Iterator[Chunk | FileDamage]:
+    """Decodes and empties a group."""
+    pieces = group.pieces
+    schema = group.schema
+    group.pieces, group.rows, group.bytes = [], 0, 0
+    if not pieces:
+        return
+    wanted = [name for name in columns if name in schema.fields] if columns is not None else list(schema.fields)
+    # Something must be decoded to see the rows at all; ``id`` is in every schema.
+    decoded = wanted or ["id"]
+    good: list[_Piece] = []
+    tables: list[pa.Table] = []
+    for part, outcome in _decode_pieces(schema, pieces, decoded):
+        if isinstance(outcome, Damage):
+            yield FileDamage(part[0].file, outcome)
+        else:
+            good.extend(part)
+            tables.append(outcome)
+    if good:
+        table = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
+        yield Chunk(schema, table if wanted else table.select([]), *_row_numbers(good))
+
+
+def _decode_pieces(
+    schema: Schema, pieces: list[_Piece], columns: list[str]
+) -> Iterator[tuple[list[_Piece], pa.Table | Damage]]:
+    """Tables of runs of good blocks and the damage of each bad one, in order; the bad are found by halving."""
+    if schema.simple:
+        try:
+            yield pieces, decode_blocks(schema, [piece.block for piece in pieces], columns)
+            return
+        except EngineError:
+            if len(pieces) > 1:
+                half = len(pieces) // 2
+                yield from _decode_pieces(schema, pieces[:half], columns)
+                yield from _decode_pieces(schema, pieces[half:], columns)
+                return
+    for piece in pieces:
+        block = piece.block
+        try:
+            yield [piece], rows_to_table(schema, read_rows(schema, block), columns)
+        except StrictError as error:
+            yield (
+                [piece],
+                Damage(
+                    error.reason,
+                    f"the rows of the block at byte {block.offset} do not decode ({error}): upload the file again",
+                    block.index,
+                    block.first_row,
+                    block.rows,
+                ),
+            )
+
+
+def _row_numbers(pieces: list[_Piece]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """File, row in the file and row in the unit for each row of the blocks."""
+    counts = np.array([piece.block.rows for piece in pieces], np.int64)
+    first_rows = np.array([piece.block.first_row for piece in pieces], np.int64)
+    file_starts = np.array([piece.file_start for piece in pieces], np.int64)
+    before = np.cumsum(counts) - counts
+    row = np.arange(counts.sum(), dtype=np.int64) + np.repeat(first_rows - before, counts)
+    file = np.repeat(np.array([piece.file for piece in pieces], np.int32), counts)
+    return file, row, row + np.repeat(file_starts, counts)
