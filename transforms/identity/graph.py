@@ -6,9 +6,8 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from transforms.identity.columns import array, leading_bytes
+from transforms.identity.columns import array, bytewise_order, leading_bytes, runs
 from transforms.identity.ids import ID_TYPES, USER_ID
 from transforms.identity.links import B_TYPES, DEVICE, OWN
 
@@ -60,14 +59,14 @@ def build_graph(links: pa.Table, nodes: pa.Table) -> Graph:
         if kind == USER_ID:
             parts.append(a_ids)
         encoded = array(pa.chunked_array([part.cast(pa.large_string()) for part in parts])).dictionary_encode()
-        by_name = pc.sort_indices(encoded.dictionary)
+        by_name = bytewise_order(encoded.dictionary)
         number = np.empty(len(by_name), dtype=np.int64)
-        number[np.asarray(by_name)] = np.arange(len(by_name)) + first[kind]
+        number[by_name] = np.arange(len(by_name)) + first[kind]
         numbers = number[np.asarray(encoded.indices)]
         b[rows] = numbers[: len(parts[0])]
         if kind == USER_ID:
             a[:] = numbers[len(numbers) - len(a) :]
-        names.append(encoded.dictionary.take(by_name))
+        names.append(encoded.dictionary.take(pa.array(by_name)))
         first[kind + 1] = first[kind] + len(by_name)
     by_key = np.lexsort((b, a, rank))
     if (np.diff(by_key) != 1).any():
@@ -81,15 +80,13 @@ def _order(links: pa.Table, rank: np.ndarray, a: np.ndarray, b: np.ndarray) -> n
     time, event_id = np.asarray(array(links["time"])), array(links["event_id"])
     lead = leading_bytes(event_id)
     order = np.lexsort((lead, time, rank))
-    same = (np.diff(rank[order]) == 0) & (np.diff(time[order]) == 0) & (np.diff(lead[order]) == 0)
-    tied = np.append(False, same) | np.append(same, False)
+    tied, run = runs(rank[order], time[order], lead[order])
     if tied.any():
         # Only these need their event ids compared as strings; each keeps to the places of its own run of equals.
         rows = order[tied]
-        run = np.cumsum(~np.append(False, same)[tied])
         name = event_id.take(pa.array(rows)).dictionary_encode()
         position = np.empty(len(name.dictionary), dtype=np.int64)
-        position[np.asarray(pc.sort_indices(name.dictionary))] = np.arange(len(position))
+        position[bytewise_order(name.dictionary)] = np.arange(len(position))
         low, high = np.minimum(a[rows], b[rows]), np.maximum(a[rows], b[rows])
         # The profile last: two orphan links may name the same two profiles, each as the other's survivor.
         order[tied] = rows[np.lexsort((a[rows], high, low, position[np.asarray(name.indices)], run))]

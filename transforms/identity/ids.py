@@ -13,8 +13,10 @@ ID_TYPES = ("device_id", "external_user_id", "user_id")
 DEVICE_ID, EXTERNAL_USER_ID, USER_ID = range(3)
 
 DISALLOWED = frozenset(
-    "00000000-0000-0000-0000-000000000000 anon anonymous nil none null n/a na undefined unknown <nil> 0 -1 true false"
-    " [] {} lmy47d".split()
+    (
+        *("00000000-0000-0000-0000-000000000000", "0", "-1", "anon", "anonymous", "nil", "<nil>", "none", "null"),
+        *("n/a", "na", "undefined", "unknown", "true", "false", "[]", "{}", "lmy47d"),
+    )
 )
 """Values that Mixpanel takes for no id at all; compared without blanks around them and without case."""
 
