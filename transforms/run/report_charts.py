@@ -36,7 +36,9 @@ def _svg(key: str, title: str, description: str, height: int, content: str, styl
     )
 
 
-def bars(key: str, title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, int]], str]]) -> Html:
+def bars(
+    key: str, title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, int]], str]], largest: int = 0
+) -> Html:
     """Returns horizontal bars, each with its label above.
 
     Args:
@@ -44,8 +46,9 @@ def bars(key: str, title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str
       title: What the chart shows.
       rows: (label, parts, figure) each; a part is (CSS class of its series, name of its series, amount). All bars
         share one scale. ``figure`` stands at the right end.
+      largest: The sum that fills the width; without it, the largest of ``rows``.
     """
-    largest = max((sum(amount for _, _, amount in parts) for _, parts, _ in rows), default=0) or 1
+    largest = max(largest, *(sum(amount for _, _, amount in parts) for _, parts, _ in rows), 1)
     content = []
     for index, (label, parts, figure) in enumerate(rows):
         top = index * BAR_PITCH
@@ -53,7 +56,8 @@ def bars(key: str, title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str
         content.append(
             f"<g><title>{escaped(label)}: {escaped(told)}</title>"
             f'<rect class="hit" x="0" y="{top}" width="100%" height="{BAR_PITCH - 4}"/>'
-            f'<text class="label" x="0" y="{top + 13}">{escaped(label, LONGEST_LABEL)}</text>'
+            f'<svg class="clip" x="0" y="{top}" width="78%" height="19">'  # a wide name must not reach its figure
+            f'<text class="label" x="0" y="13">{escaped(label, LONGEST_LABEL)}</text></svg>'
             f'<text class="value" x="100%" y="{top + 13}">{escaped(figure)}</text>'
             f'<rect class="track" x="0" y="{top + 20}" width="100%" height="8" rx="2"/>'
         )
@@ -158,13 +162,11 @@ def columns_by_time(key: str, period: str, columns: Sequence[tuple[datetime.date
     for index, (date, known, anonymous) in enumerate(columns):
         left, wide = slot * (index + 0.1), slot * 0.8
         heights = [max(PLOT_HEIGHT * part / scale[-1], 1.0 if part else 0) for part in (known, anonymous)]
-        content.append(
-            f'<g class="column"><title>{period} of {date}: ' if period != "day" else f'<g class="column"><title>{date}: '
-        )
-        content.append(f"{number(known)} known, {number(anonymous)} anonymous</title>")
+        when = str(date) if period == "day" else f"{period} from {date}"
+        content.append(f'<g class="column"><title>{when}: {number(known)} known, {number(anonymous)} anonymous</title>')
         content.append(f'<rect class="hit" x="{slot * index:.3f}%" y="8" width="{slot:.3f}%" height="{PLOT_HEIGHT}"/>')
         y = float(base)
-        for name, high in zip(("known", "anonymous"), heights):
+        for name, high in zip(("known", "anonymous"), heights, strict=True):
             y -= high
             if high:
                 content.append(f'<rect class="{name}" x="{left:.3f}%" y="{y:.1f}" width="{wide:.3f}%" ')
@@ -174,12 +176,10 @@ def columns_by_time(key: str, period: str, columns: Sequence[tuple[datetime.date
     total = sum(known + anonymous for _, known, anonymous in columns)
     peak = max(columns, key=_total)
     told = (
-        f"{number(total)} events from {columns[0][0]} to {columns[-1][0]}; most in the {period} of {peak[0]}: "
+        f"{number(total)} events from {columns[0][0]} to {columns[-1][0]}; most in the {period} from {peak[0]}: "
         f"{number(_total(peak))}."
     )
-    chart = _svg(
-        key, f"Events by {period}, known and anonymous users", told, base + 28, "".join(content), "columns"
-    )
+    chart = _svg(key, f"Events by {period}, known and anonymous users", told, base + 28, "".join(content), "columns")
     return Html(f'<div class="plot">{chart}</div>')
 
 
@@ -197,5 +197,7 @@ def _date_ticks(period: str, columns: Sequence[tuple[datetime.date, int, int]], 
     for order, index in enumerate(places):
         extra = " extra" if order % 2 and len(places) > 2 else ""
         x = slot * (index + 0.5)
-        labels.append(f'<text class="tick mid{extra}" x="{x:.2f}%" y="{y}">{_date_label(columns[index][0], period)}</text>')
+        labels.append(
+            f'<text class="tick mid{extra}" x="{x:.2f}%" y="{y}">{_date_label(columns[index][0], period)}</text>'
+        )
     return "".join(labels)

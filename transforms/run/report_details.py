@@ -15,7 +15,6 @@ from transforms.run.report_markup import (
     escaped,
     figures,
     folded,
-    isolated,
     moment,
     note,
     nothing,
@@ -55,7 +54,7 @@ _LINKS = {
 _THROUGH = (
     ("own", "Own external user id", "known"),
     ("profile", "Linked profile", "joined"),
-    ("device", "Shared device", "joined"),
+    ("device", "Linked device", "joined"),
 )
 _LIMITS = {
     "nested_as_text": ("Nested values sent as JSON text", "deeper or larger than Mixpanel takes"),
@@ -72,13 +71,15 @@ def left_out(report: Mapping[str, Any]) -> Html:
     """Returns rejects, withheld rows and damage, with examples."""
     halves = []
     if report.get("rejects") is not None:
-        rows = [[code(reason), _REJECTS.get(reason, ""), n] for reason, n in ranked(report["rejects"])]
+        rows = [[code(reason), Html(_REJECTS.get(reason, "")), n] for reason, n in ranked(report["rejects"])]
         halves.append(block("Rejects", table("Rejects by reason", ["Reason", "Meaning", "#Rows"], rows)))
     if report.get("withheld") is not None:
-        rows = [[code(reason), _WITHHELD.get(reason, ""), n] for reason, n in ranked(report["withheld"])]
+        rows = [[code(reason), Html(_WITHHELD.get(reason, "")), n] for reason, n in ranked(report["withheld"])]
         shown = table("Withheld rows by reason", ["Reason", "Meaning", "#Rows"], rows)
         by_type = report.get("withheld_by_type") or {}
-        kinds = [[code(kind), code(reason), n] for kind, reasons in by_type.items() for reason, n in ranked(reasons or {})]
+        kinds = [
+            [code(kind), code(reason), n] for kind, reasons in by_type.items() for reason, n in ranked(reasons or {})
+        ]
         heads = ["Event type", "Reason", "#Rows"]
         more = folded("By event type", table("Withheld rows by type", heads, kinds) if kinds else "")
         halves.append(block("Withheld", shown + more))
@@ -86,8 +87,10 @@ def left_out(report: Mapping[str, Any]) -> Html:
     if report.get("reject_examples"):
         heads = ["Reason", "Detail", "Event type", "Id", "File", "#Row"]
         rows = [
-            [code(e.get("reason")), e.get("detail"), code(e.get("event_type")), code(e.get("id")), code(e.get("file"))]
-            + [e.get("row")]
+            [
+                *(code(e.get("reason")), e.get("detail"), code(e.get("event_type")), code(e.get("id"))),
+                *(code(e.get("file")), e.get("row")),
+            ]
             for e in report["reject_examples"]
         ]
         parts.append(block("Rejects: examples", table("Examples of rejects", heads, rows)))
@@ -105,8 +108,10 @@ def _damage(damaged: Mapping[str, Any]) -> str:
         ("Rows lost", number(damaged.get("rows_lost")), "as far as block headers tell"),
     ]
     rows = [
-        [code(e.get("file")), "whole file" if e.get("block") is None else f"block {number(e['block'])}"]
-        + [code(e.get("reason")), e.get("detail"), e.get("rows_lost")]
+        [
+            *(code(e.get("file")), "whole file" if e.get("block") is None else f"block {number(e['block'])}"),
+            *(code(e.get("reason")), e.get("detail"), e.get("rows_lost")),
+        ]
         for e in damaged.get("examples") or []
     ]
     shown = table("Damaged files", ["File", "Where", "Reason", "Detail", "#Rows lost"], rows) if rows else ""
@@ -136,8 +141,8 @@ def identity(report: Mapping[str, Any]) -> Html:
         shown = charts.bars("sizes", "Clusters by number of ids", sizes) if sizes else nothing()
         parts.append(block("Clusters by size", shown))
     if found.get("links") is not None:
-        rows = [[escaped(name), _LINKS.get(name, ""), n] for name, n in found["links"].items()]
-        told = f"Device policy {code(found.get('device_links', '–'), 40)}, ID merge {code(found.get('id_merge', '–'), 40)}."
+        rows = [[escaped(name), Html(_LINKS.get(name, "")), n] for name, n in found["links"].items()]
+        told = f"Device policy {code(found.get('device_links'), 40)}, ID merge {code(found.get('id_merge'), 40)}."
         parts.append(block("Links", note(told) + table("Links by status", ["Status", "Meaning", "#Links"], rows)))
     if found.get("score"):
         rows = [[escaped(name.replace("_", " ")), value] for name, value in found["score"].items()]
@@ -149,7 +154,9 @@ def identity(report: Mapping[str, Any]) -> Html:
 
 def _through(found: Mapping[str, Any]) -> str:
     through = found["profiles_known_through"]
-    rows = [(label, [(series, "profiles", count(through.get(key)))], through.get(key)) for key, label, series in _THROUGH]
+    rows = [
+        (label, [(series, "profiles", count(through.get(key)))], through.get(key)) for key, label, series in _THROUGH
+    ]
     if found.get("anonymous_profiles") is not None:
         amount = found["anonymous_profiles"]
         rows.append(("Still anonymous", [("anonymous", "profiles", count(amount))], amount))
@@ -163,8 +170,10 @@ def _links_left_out(found: Mapping[str, Any]) -> str:
     parts = []
     if "refused_examples" in found or "refused" in links:
         rows = [
-            [_typed(e, "a"), _typed(e, "b"), _ids(e.get("known_users")), moment(e.get("time")), code(e.get("event_id"))]
-            + [code(e.get("file"))]
+            [
+                *(_typed(e, "a"), _typed(e, "b"), _ids(e.get("known_users"))),
+                *(moment(e.get("time")), code(e.get("event_id")), code(e.get("file"))),
+            ]
             for e in found.get("refused_examples") or []
         ]
         heads = ["One id", "Other id", "Known users kept apart", "Time", "Event id", "File"]
@@ -209,7 +218,7 @@ def changes(report: Mapping[str, Any]) -> Html:
         rows = []
         for name, counts in limits.items():
             label, meaning = _LIMITS.get(name, (str(name), ""))
-            kind = Html(f'{escaped(label)}<span class="meaning">{escaped(meaning)}</span>')
+            kind = Html(f'{escaped(label)}<span class="meaning">{meaning}</span>')
             for path, amount in sorted(_leaves(counts, ()), key=_by_amount, reverse=True):
                 where = [code(path[0]) if path else "–", code(" · ".join(path[1:])) if len(path) > 1 else "–"]
                 rows.append([kind, *where, amount])
@@ -218,18 +227,20 @@ def changes(report: Mapping[str, Any]) -> Html:
         parts.append(block("Mixpanel's limits", shown))
     halves = []
     if report.get("unknown_types") is not None:
-        entries = report["unknown_types"].items()
-        rows = [[code(kind), isolated((found or {}).get("sent_as")), (found or {}).get("rows")] for kind, found in entries]
-        halves.append(block("Unknown event types", table("Unknown event types", ["Type", "Sent as", "#Rows"], rows)))
+        rows = [
+            [code(kind), (of or {}).get("sent_as"), (of or {}).get("rows")]
+            for kind, of in report["unknown_types"].items()
+        ]
+        told = note("Newer than the catalogue; sent under a name made from the type.")
+        shown = table("Unknown event types", ["Type", "Sent as", "#Rows"], rows)
+        halves.append(block("Unknown event types", told + shown))
     if report.get("unknown_columns") is not None:
         of_types = report["unknown_columns"].items()
         rows = [[code(kind), code(column), n] for kind, columns in of_types for column, n in ranked(columns or {})]
         shown = table("Unknown columns", ["Type", "Column", "#Rows"], rows)
-        halves.append(block("Unknown columns", shown))
+        halves.append(block("Unknown columns", note("Newer than the catalogue; sent under their own names.") + shown))
     if halves:
-        told = note("Newer than the catalogue of Braze's types; sent under their own names.")
         parts.append(Html(f'<div class="pair">{"".join(halves)}</div>'))
-        parts[-1] = Html(parts[-1].replace("</h3>", f"</h3>{told}"))
     return section("changes", "What was changed or is new", "".join(parts))
 
 
@@ -266,7 +277,7 @@ def run(report: Mapping[str, Any]) -> Html:
 def _timing(timing: Mapping[str, Any]) -> str:
     seconds = timing.get("seconds") or {}
     rows = [
-        (str(stage), [("plain", "", max(round(1000 * float(taken)), 0))], duration(taken))
+        (str(stage), [("plain", "ms", max(round(1000 * float(taken)), 0))], duration(taken))
         for stage, taken in seconds.items()
         if isinstance(taken, (int, float))
     ]

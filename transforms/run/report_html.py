@@ -25,9 +25,9 @@ from transforms.run.report_markup import (
     note,
     nothing,
     number,
+    ranked,
     section,
     share,
-    shortened,
     size,
     table,
 )
@@ -101,7 +101,8 @@ def _key_figures(report: Mapping[str, Any]) -> Html:
     if rows:
         of_files = f"in {number(files.get('read'))} files, {size(files.get('bytes'))}" if files else ""
         shown.append(("Rows read", number(read), of_files))
-        shown.append(("Events for Mixpanel", number(rows.get("events")), f"{share(rows.get('events'), read)} of the rows"))
+        events = rows.get("events")
+        shown.append(("Events for Mixpanel", number(events), f"{share(events, read)} of the rows"))
     if gain:
         told = f"{share(gain.get('anonymous_rows'), rows.get('events'))} of the events"
         shown.append(("Beyond the native connector", number(gain.get("anonymous_rows")), told))
@@ -220,7 +221,8 @@ def _gain(report: Mapping[str, Any]) -> Html:
     return section(
         "gain",
         "What you gain over the native connector",
-        note("The native connector sends only rows that carry an external user id.") + tiles
+        note("The native connector sends only rows that carry an external user id.")
+        + tiles
         + block("Events sent", legend + chart),
     )
 
@@ -238,19 +240,16 @@ def _activity(report: Mapping[str, Any]) -> Html:
             content = charts.legend(_BY_USER) + charts.columns_by_time("days", period, columns) + shown
         parts.append(block(f"Events by {period}", content))
     persons = report.get("persons") or {}
-    halves = []
     if report.get("rows_by_type") is not None:
-        halves.append(block("Events by type", _types_chart(report["rows_by_type"], persons.get("by_type") or {})))
+        parts.append(block("Events by type", _types_chart(report["rows_by_type"], persons.get("by_type") or {})))
     if persons.get("by_month") is not None:
-        halves.append(block("Persons by month", _persons(persons)))
-    if halves:
-        parts.append(Html(f'<div class="pair">{"".join(halves)}</div>'))
+        parts.append(block("Persons by month", _persons(persons)))
     return section("activity", "Events and people", "".join(parts))
 
 
 def _types_chart(by_type: Mapping[str, Any], persons: Mapping[str, Any]) -> str:
-    sent = [[kind, count((counts or {}).get("events"))] for kind, counts in by_type.items()]
-    sent = [entry for entry in sorted(sent, key=_by_second, reverse=True) if entry[1]]
+    sent = ranked({kind: (counts or {}).get("events") for kind, counts in by_type.items()})
+    sent = [entry for entry in sent if entry[1]]
     if not sent:
         return nothing("No events.")
     rows = []
@@ -259,10 +258,16 @@ def _types_chart(by_type: Mapping[str, Any], persons: Mapping[str, Any]) -> str:
         parts = [("known", "known", events - anonymous), ("anonymous", "anonymous", anonymous)]
         if not persons:
             parts = [("known", "events", events)]
-        rows.append((shortened(kind), parts, number(events)))
+        rows.append((kind, parts, number(events)))
     more = len(sent) - TOP_TYPES
     rest = note(f"and {more:,} more types, in the accounting by event type") if more > 0 else ""
-    return (charts.legend(_BY_USER) if persons else "") + charts.bars("types", "Events by type", rows) + rest
+    half = (len(rows) + 1) // 2
+    largest = sent[0][1]
+    drawn = charts.bars("types", "Events by type", rows[:half], largest)
+    if rows[half:]:
+        second = charts.bars("more-types", "Events by type, continued", rows[half:], largest)
+        drawn = Html(f'<div class="pair bar-pair">{drawn}{second}</div>')
+    return (charts.legend(_BY_USER) if persons else "") + drawn + rest
 
 
 def _persons(persons: Mapping[str, Any]) -> str:
@@ -275,8 +280,12 @@ def _persons(persons: Mapping[str, Any]) -> str:
     by_type = persons.get("by_type") or {}
     kinds = [[code(kind), *(count((counts or {}).get(name)) for name in names)] for kind, counts in by_type.items()]
     kinds.sort(key=_by_second, reverse=True)
+    told = (
+        "Distinct persons with at least one event in the month: Mixpanel bills by them, but for its free event names."
+    )
+    more = table("Persons by type", ["Event type", *heads], kinds) if kinds else ""
     return (
-        note("Mixpanel's monthly tracked users: distinct persons with at least one event in the month.")
+        note(told)
         + table("Persons by month", ["Month", *heads], months)
-        + folded(f"By event type ({len(kinds):,})", table("Persons by type", ["Event type", *heads], kinds) if kinds else "")
+        + folded(f"By event type ({len(kinds):,})", more)
     )

@@ -8,13 +8,16 @@ from __future__ import annotations
 import datetime
 import html
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 LONGEST_TEXT = 120
 LONGEST_TABLE = 100
+LONG_CELL = 90  # characters of markup, from which a cell gets room
 
+_BREAKS = re.compile(r"[^\s./_=-]{1,32}[\s./_=-]*|[\s./_=-]+")
 _JOINERS = "\u200c\u200d"  # Persian words and composed emoji need them
 
 
@@ -29,23 +32,24 @@ def _visible(character: str) -> str:
     noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
     if character in _JOINERS or not (category in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") or noncharacter):
         return character
-    if code < 0x20:
-        return chr(0x2400 + code)
     return f"⟨U+{code:04X}⟩"
 
 
 def shortened(value: object, limit: int = LONGEST_TEXT) -> str:
     """Returns ``value`` as plain visible text of about ``limit`` characters; both ends stay, as paths need them.
 
-    Control and bidirectional characters and lone surrogates become visible signs, so the result encodes as UTF-8.
+    Where there is room, the length of a shortened text follows it. Control and bidirectional characters and lone
+    surrogates become visible signs, so the result encodes as UTF-8.
     """
     whole = value if isinstance(value, str) else str(value)
+    if not whole or whole.isspace():
+        return "(blank)" if whole else "(empty)"
     kept = [whole]
     if len(whole) > limit:
         tail = limit // 3
         kept = [whole[: limit - tail], whole[-tail:]]
     shown = " … ".join(part if part.isprintable() else "".join(map(_visible, part)) for part in kept)
-    return shown if len(kept) == 1 else f"{shown} ({len(whole):,} characters)"
+    return shown if len(kept) == 1 or limit < LONGEST_TEXT else f"{shown} ({len(whole):,} characters)"
 
 
 def escaped(value: object, limit: int = LONGEST_TEXT) -> Html:
@@ -53,15 +57,22 @@ def escaped(value: object, limit: int = LONGEST_TEXT) -> Html:
     return value if isinstance(value, Html) else Html(html.escape(shortened(value, limit), quote=True))
 
 
+def _breakable(value: object, limit: int) -> str:
+    """Returns escaped text with places to break: after separators, and in runs that are longer than a cell."""
+    pieces = (html.escape(piece, quote=True) for piece in _BREAKS.findall(shortened(value, limit)))
+    return "".join(piece if piece[-1].isspace() else f"{piece}<wbr>" for piece in pieces).removesuffix("<wbr>")
+
+
 def isolated(value: object, limit: int = LONGEST_TEXT) -> Html:
-    """Returns ``value`` as an element whose writing direction does not reach the text around it."""
-    return value if isinstance(value, Html) else Html(f"<bdi>{escaped(value, limit)}</bdi>")
+    """Returns ``value`` as an element whose writing direction does not reach the text around it; a dash for None."""
+    if isinstance(value, Html):
+        return value
+    return Html("–") if value is None else Html(f"<bdi>{_breakable(value, limit)}</bdi>")
 
 
 def code(value: object, limit: int = LONGEST_TEXT) -> Html:
-    """Returns ``value`` in a fixed-width font, broken after dots and slashes where the line is too short."""
-    text = escaped(value, limit).replace(".", ".<wbr>").replace("/", "/<wbr>")
-    return Html(f"<bdi><code>{text}</code></bdi>")
+    """Returns ``value`` in a fixed-width font, as names, ids and paths are shown; a dash for None."""
+    return Html("–") if value is None else Html(f"<bdi><code>{_breakable(value, limit)}</code></bdi>")
 
 
 def count(value: object) -> int:
@@ -77,7 +88,7 @@ def number(value: object) -> str:
         return "–" if value is None or isinstance(value, float) else str(escaped(value))
     if isinstance(value, int):
         return f"{value:,}"
-    digits = 1 if abs(value) >= 10 else 4
+    digits = 1 if abs(value) >= 10 else 6
     return f"{value:,.{digits}f}".rstrip("0").rstrip(".")
 
 
@@ -114,7 +125,7 @@ def size(octets: object) -> str:
         amount /= 1000
         if amount < 999.5:
             return f"{amount:.3g} {unit}"
-    return f"{amount / 1000:,.3g} TB"
+    return f"{amount / 1000:,.1f} TB"
 
 
 def moment(seconds: object) -> str:
@@ -149,7 +160,8 @@ def _cell(value: Any, numeric: bool) -> str:
     if numeric:
         zero = ' class="n zero"' if value == 0 else ' class="n"'
         return f"<td{zero}>{value if isinstance(value, Html) else number(value)}</td>"
-    return f"<td>{isolated(value)}</td>"
+    shown = isolated(value)
+    return f"<td class=long>{shown}</td>" if len(shown) > LONG_CELL else f"<td>{shown}</td>"
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], identifier: str = "") -> Html:
@@ -170,7 +182,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], i
     )
     body = "".join(
         f'<tr><th scope="row">{isolated(row[0])}</th>'
-        + "".join(_cell(cell, name.startswith("#")) for cell, name in zip(row[1:], columns[1:]))
+        + "".join(_cell(cell, name.startswith("#")) for cell, name in zip(row[1:], columns[1:], strict=True))
         + "</tr>\n"
         for row in every[:LONGEST_TABLE]
     )
@@ -192,7 +204,8 @@ def figures(entries: Iterable[tuple[str, str, str]]) -> Html:
     """Returns tiles of (label, figure, explanation); the figure is shown large."""
     tiles = "".join(
         f'<div class="figure"><dt>{escaped(label)}</dt><dd><strong>{escaped(value)}</strong>'
-        f"<span>{escaped(text)}</span></dd></div>"
+        + (f"<span>{escaped(text)}</span>" if text else "")
+        + "</dd></div>"
         for label, value, text in entries
     )
     return Html(f'<dl class="figures">{tiles}</dl>') if tiles else Html("")

@@ -55,9 +55,10 @@ section {
 .block { min-width: 0; }
 .block + .block, .pair, .block + .figures, .figures + .block, .pair + .block { margin-top: 32px; }
 .pair { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 32px 48px; align-items: start; }
-.pair > .block { margin-top: 0; }
+.pair > .block, .pair.bar-pair { margin-top: 0; }
+.bar-pair { row-gap: 6px; }
 section > h2 + .pair, section > h2 + .block { margin-top: 0; }
-.note { margin: -4px 0 12px; color: var(--muted); font-size: 14px; }
+.note { max-width: 92ch; text-wrap: pretty; margin: -4px 0 12px; color: var(--muted); font-size: 14px; }
 .none { margin: 0; color: var(--muted); }
 .wrong { padding: 12px 16px; color: var(--bad); background: var(--bad-soft); border-radius: 8px; font-weight: 600; }
 .warnings { margin: 0 0 24px; padding: 16px 22px; color: var(--warn); background: var(--warn-soft); }
@@ -68,7 +69,8 @@ section > h2 + .pair, section > h2 + .block { margin-top: 0; }
 
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 16px; margin: 0; }
 .figure { padding: 16px 18px; background: var(--soft); border-radius: 10px; min-width: 0; }
-header .figure { background: var(--card); border: 1px solid var(--line); border-radius: 14px; box-shadow: var(--shadow); }
+header .figure { background: var(--card); border: 1px solid var(--line); border-radius: 14px; }
+header .figure { box-shadow: var(--shadow); }
 header .figures { margin: 24px 0; }
 .figure dt { color: var(--muted); font-size: 13px; font-weight: 600; }
 .figure dd { margin: 0; }
@@ -77,28 +79,33 @@ header .figures { margin: 24px 0; }
 header .figure strong { font-size: 30px; }
 .figure span { color: var(--muted); font-size: 13px; display: block; line-height: 1.45; }
 
-.scroll { overflow-x: auto; margin: 0 -8px; max-height: 560px; overflow-y: auto; }
+.scroll { overflow-x: auto; margin: 0 -8px; }
+details .scroll { max-height: 560px; overflow-y: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; line-height: 1.45; }
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 th, td { padding: 8px; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { overflow-wrap: normal; }
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { position: sticky; top: 0; z-index: 1; background: var(--card); color: var(--muted); font-size: 13px; }
-thead th { font-weight: 600; vertical-align: bottom; white-space: nowrap; box-shadow: inset 0 -1px var(--line); }
-tbody th { font-weight: 400; min-width: 11ch; }
+thead th { font-weight: 600; vertical-align: bottom; box-shadow: inset 0 -1px var(--line); }
+tbody th { font-weight: 400; min-width: 15ch; }
 td { min-width: 9ch; }
+.long { min-width: 24ch; }
 th.n, td.n { text-align: right; white-space: nowrap; min-width: 0; }
 .zero { color: var(--muted); }
-.meaning { display: block; color: var(--muted); font-size: 13px; }
+.meaning { display: block; color: var(--muted); font-size: 13px; font-weight: 400; }
 #accounting th { font-weight: 600; }
+#accounting tbody td, #accounting tfoot td { vertical-align: middle; }
 #accounting td.n { font-size: 15px; }
 #accounting .sign { width: 26px; min-width: 0; color: var(--muted); padding-right: 0; }
 #accounting .share { width: 36%; min-width: 130px; }
 #accounting tfoot > tr > * { border-top: 2px solid var(--text); border-bottom: 0; font-weight: 700; }
-#accounting tfoot .meaning { font-weight: 400; }
 .share div { display: flex; align-items: center; gap: 12px; }
 .share svg { flex: 1; min-width: 0; }
 .share span { width: 62px; text-align: right; color: var(--muted); white-space: nowrap; }
-dl.pairs { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 6px 24px; margin: 0; font-size: 14px; }
+dl.pairs { display: grid; grid-template-columns: fit-content(45%) minmax(0, 1fr); gap: 6px 24px; margin: 0; }
+dl.pairs { font-size: 14px; }
+.bars + dl.pairs, .bars + .note, .bar-pair + .note { margin-top: 20px; }
 dl.pairs dt { color: var(--muted); }
 dl.pairs dd { margin: 0; }
 
@@ -109,6 +116,7 @@ details[open] > summary { margin-bottom: 10px; }
 .legend { color: var(--muted); font-size: 13px; }
 .swatch { display: inline-block; width: 11px; height: 11px; margin-right: 7px; border-radius: 3px; }
 svg { display: block; overflow: visible; }
+svg .clip { overflow: hidden; }
 svg text { fill: var(--text); font-size: 13px; }
 svg .tick { fill: var(--muted); font-size: 12px; }
 svg .end, svg .value { text-anchor: end; }
@@ -119,7 +127,7 @@ svg .mid { text-anchor: middle; }
 .hit { fill: transparent; }
 g:hover > .hit { fill: var(--soft); }
 .bars g:hover > .hit { fill: transparent; }
-.bars g:hover > .label { text-decoration: underline; }
+.bars g:hover .label { text-decoration: underline; }
 .track { fill: var(--soft); }
 .known { fill: var(--known); background: var(--known); }
 .joined { fill: var(--joined); background: var(--joined); }

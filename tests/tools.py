@@ -1,0 +1,33 @@
+"""Tools that some tests need and a machine may lack: skipped with a line naming the tool, a failure where CI=true."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from types import ModuleType
+from typing import NoReturn
+
+import pytest
+
+
+def require(tool: str) -> str:
+    """Returns the path of an executable, or skips the test (fails it with CI=true)."""
+    path = shutil.which(tool)
+    if path is None:
+        _lacking(f"the program {tool} is not on PATH")
+    return path
+
+
+def require_module(name: str) -> ModuleType:
+    """Returns an imported module, or skips the test (fails it with CI=true)."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        _lacking(f"the Python package {name} cannot be imported: {error}")
+
+
+def _lacking(text: str) -> NoReturn:
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"{text}, and with CI=true no test may be skipped")
+    pytest.skip(text)
