@@ -1,0 +1,182 @@
+"""Who is who, by hand: links from rows, Kruskal over them, and the device policies (a part of the oracle)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+from transforms.currents import catalog
+
+Node = tuple[str, str]  # (id type, id)
+LinkKey = tuple[int, Node, Node]  # rank, smaller node, larger node (by their "type:id" bytes)
+Evidence = tuple[int, bytes, bytes]  # time, event id, file
+
+USER, EXTERNAL, DEVICE = "user_id", "external_user_id", "device_id"
+DISALLOWED = frozenset(
+    {
+        "00000000-0000-0000-0000-000000000000",
+        "anon",
+        "anonymous",
+        "nil",
+        "none",
+        "null",
+        "n/a",
+        "na",
+        "undefined",
+        "unknown",
+        "<nil>",
+        "0",
+        "-1",
+        "true",
+        "false",
+        "[]",
+        "{}",
+        "lmy47d",
+    }
+)
+EARLIEST_TIME = 31_536_000  # 1971-01-01T00:00Z
+
+
+class Row(NamedTuple):
+    """One decodable row; ``record`` holds its columns with 32-bit floats already in shortest form."""
+
+    file: str
+    number: int
+    event_type: str
+    record: dict[str, Any]
+
+    def usable(self, column: str) -> str | None:
+        value = self.record.get(column)
+        return value if is_usable(value) else None
+
+    def valid_time(self, now: int) -> bool:
+        time = self.record.get("time")
+        return time is not None and EARLIEST_TIME <= time <= now + 3600
+
+
+class Identities(NamedTuple):
+    known: dict[Node, str | None]  # the known user of each node's cluster
+    cluster: dict[Node, str]
+    via: dict[Node, str]
+    links: dict[LinkKey, tuple[int, str, str, str]]
+
+
+def is_usable(value: str | None) -> bool:
+    trimmed = (value or "").strip().casefold()
+    return trimmed not in DISALLOWED and trimmed.strip("0-") != ""
+
+
+def typed(node: Node) -> bytes:
+    return f"{node[0]}:{node[1]}".encode()
+
+
+def find_links(rows: list[Row], now: int) -> tuple[set[Node], dict[LinkKey, Evidence]]:
+    """The nodes, and each link with its least evidence."""
+    nodes: set[Node] = set()
+    links: dict[LinkKey, Evidence] = {}
+    for row in rows:
+        if not row.valid_time(now):
+            continue
+        found: list[tuple[int, str, Node]] = []  # rank, column of the other end, the other end
+        if row.event_type == catalog.USER_ORPHAN:
+            if survivor := row.usable("orphaned_by_id"):
+                found.append((1, USER, (USER, survivor)))
+        else:
+            if external := row.usable(EXTERNAL):
+                found.append((0, EXTERNAL, (EXTERNAL, external)))
+            machine_made = row.record.get("machine_open") == "true" or row.event_type.startswith(catalog.WEBHOOKS)
+            if (device := row.usable(DEVICE)) and not machine_made:
+                found.append((2, DEVICE, (DEVICE, device)))
+        nodes.update(other for _, _, other in found)
+        if not (profile := row.usable(USER)):
+            continue
+        node = (USER, profile)
+        nodes.add(node)
+        evidence = (row.record["time"], (row.record.get("id") or "").encode(), row.file.encode())
+        for rank, _, other in found:
+            if other != node:
+                small, large = sorted((node, other), key=typed)
+                key = (rank, small, large)
+                links[key] = min(links.get(key, evidence), evidence)
+    return nodes, links
+
+
+class Forest:
+    """Sets of nodes with at most one known user each, and the links that made them."""
+
+    def __init__(self, nodes: set[Node]) -> None:
+        self.parent = {node: node for node in nodes}
+        self.known = {node: node[1] if node[0] == EXTERNAL else None for node in nodes}
+        self.accepted: set[LinkKey] = set()
+
+    def root(self, node: Node) -> Node:
+        while self.parent[node] != node:
+            node = self.parent[node]
+        return node
+
+    def known_user(self, node: Node) -> str | None:
+        return self.known[self.root(node)]
+
+    def grow(self, links: dict[LinkKey, Evidence]) -> Forest:
+        """Kruskal: strongest link first, unless it closes a cycle or joins two known users."""
+        for key in sorted(links, key=lambda key: (key[0], *links[key][:2], typed(key[1]), typed(key[2]))):
+            a, b = self.root(key[1]), self.root(key[2])
+            if a == b or (self.known[a] is not None and self.known[b] is not None):
+                continue
+            self.accepted.add(key)
+            self.parent[a] = b
+            self.known[b] = self.known[b] if self.known[b] is not None else self.known[a]
+        return self
+
+
+def resolve(rows: list[Row], now: int, device_links: str, max_profiles_per_device: int) -> Identities:
+    nodes, links = find_links(rows, now)
+    profiles_of: dict[Node, set[Node]] = defaultdict(set)
+    for rank, device, profile in links:  # "device_id:" sorts before "user_id:"
+        if rank == 2:
+            profiles_of[device].add(profile)
+    strong = Forest(nodes).grow({key: evidence for key, evidence in links.items() if key[0] < 2})
+    left_out: dict[Node, str] = {}
+    for device, profiles in profiles_of.items():
+        known_users = {strong.known_user(profile) for profile in profiles} - {None}
+        if len(profiles) > max_profiles_per_device:
+            left_out[device] = "quarantined"
+        elif device_links == "none" or (device_links == "sole" and len(known_users) >= 2):
+            left_out[device] = "contested"
+    forest = Forest(nodes).grow({key: evidence for key, evidence in links.items() if key[1] not in left_out})
+
+    members: dict[Node, list[Node]] = defaultdict(list)
+    for node in nodes:
+        members[forest.root(node)].append(node)
+    cluster = {}
+    for root, together in members.items():
+        known = forest.known[root]
+        label = known if known is not None else min(map(typed, together)).decode()
+        cluster.update(dict.fromkeys(together, label))
+    statuses = {}
+    for key, (time, event_id, file) in links.items():
+        same = forest.root(key[1]) == forest.root(key[2])
+        status = "accepted" if key in forest.accepted else left_out.get(key[1]) or ("redundant" if same else "refused")
+        statuses[key] = (time, event_id.decode(), file.decode(), status)
+    return Identities(
+        known={node: forest.known_user(node) for node in nodes},
+        cluster=cluster,
+        via=_via(nodes, forest),
+        links=statuses,
+    )
+
+
+def _via(nodes: set[Node], forest: Forest) -> dict[Node, str]:
+    """How each profile came to its known user: walk each tree outwards from its known user."""
+    neighbours: dict[Node, list[tuple[int, Node]]] = defaultdict(list)
+    for rank, small, large in forest.accepted:
+        neighbours[small].append((rank, large))
+        neighbours[large].append((rank, small))
+    via = dict.fromkeys(nodes, "none")
+    for start in (node for node in nodes if node[0] == EXTERNAL):
+        todo: list[tuple[Node, tuple[int, ...]]] = [(start, ())]
+        while todo:
+            node, ranks = todo.pop()
+            via[node] = "own" if ranks == (0,) else "device" if 2 in ranks else "profile"
+            todo += [(n, (*ranks, rank)) for rank, n in neighbours[node] if via[n] == "none" and n[0] != EXTERNAL]
+    return via

@@ -1,0 +1,84 @@
+"""Whole runs of random exports, in every policy and mode, against the oracle; every line against Mixpanel's rules."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import oracle
+from tests.mixpanel_rules import check_deletion, check_event, check_profile
+from tests.mixpanel_simulator import SimplifiedIdMerge, event_key
+from tests.random_exports import NOW, random_export, write_export
+from tests.whole_run import MODULE, Actual, compare, flags, read_output, run_cli, run_in_process
+from transforms.currents import catalog
+
+pytest.importorskip(MODULE)
+
+AGENT_EXECUTED = "agentconsole.AgentExecuted"
+CASES: list[tuple[int, dict[str, Any]]] = [
+    (0, {}),
+    (1, {"device_links": "first"}),
+    (2, {"device_links": "none", "properties": "all", "tag": "backfill 1"}),
+    (3, {"device_links": "first", "max_profiles_per_device": 2, "anonymous": "none"}),
+    (4, {"id_merge": "none", "anonymous": "behaviors", "deleted_users": "send"}),
+    (5, {"id_merge": "native", "properties": "all"}),
+    (6, {"native_since": NOW - 4000, "profile_updates": "set_once"}),
+    (7, {"users_share": 0.5, "profile_updates": "off", "exclude_events": ("*Session*", "Purchase")}),
+    (
+        8,
+        {
+            "event_types": (catalog.CUSTOM_EVENT, catalog.PROFILE_UPDATE, AGENT_EXECUTED),
+            "properties": "all",
+        },
+    ),
+    (9, {"event_types": (catalog.PURCHASE, "users.RandomBucketNumberUpdate"), "id_merge": "none"}),
+    (10, {"max_profiles_per_device": 1, "deleted_users": "send", "device_links": "first"}),
+    (11, {"id_merge": "native", "native_since": NOW - 3600, "users_share": 0.7, "device_links": "none"}),
+]
+CODECS = ("null", "deflate", "snappy", "zstandard", "bzip2", "xz")
+ALWAYS = (f"--now={NOW}", "--max_reject_share=1")
+
+
+@pytest.mark.parametrize(("seed", "policy"), CASES)
+def test_a_run_publishes_what_the_oracle_expects(seed: int, policy: dict[str, Any], tmp_path: Path) -> None:
+    export = random_export(seed)
+    write_export(export, tmp_path / "in", codec=CODECS[seed % len(CODECS)])
+
+    assert run_in_process(tmp_path / "in", tmp_path / "out", *ALWAYS, *flags(**policy)) == 0
+
+    actual = read_output(tmp_path / "out")
+    compare(actual, oracle.run(export, now=NOW, **policy))
+    assert_mixpanel_takes(actual)
+    if policy.get("id_merge", "simplified") == "simplified":
+        assert_persons_do_not_depend_on_order(actual)
+
+
+def test_the_command_publishes_what_the_oracle_expects(tmp_path: Path) -> None:
+    export = random_export(12, size="medium")
+    write_export(export, tmp_path / "in", block_rows=10)
+
+    completed = run_cli(tmp_path / "in", tmp_path / "out", *ALWAYS)
+
+    assert completed.returncode == 0, completed.stderr
+    compare(read_output(tmp_path / "out"), oracle.run(export, now=NOW))
+
+
+def assert_mixpanel_takes(actual: Actual) -> None:
+    for line in actual.event_lines:
+        check_event(line, NOW)
+    for line in actual.profile_lines:
+        check_profile(line)
+    for line in actual.deletion_lines:
+        check_deletion(line)
+
+
+def assert_persons_do_not_depend_on_order(actual: Actual) -> None:
+    events = [json.loads(line) for line in actual.event_lines]
+    wanted = {event_key(event): event["properties"]["distinct_id"] for event in events}
+    for seed in range(3):
+        random.Random(seed).shuffle(events)
+        assert SimplifiedIdMerge(events).persons() == wanted
