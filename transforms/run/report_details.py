@@ -176,7 +176,7 @@ def _links_left_out(found: Mapping[str, Any]) -> str:
             ]
             for e in found.get("refused_examples") or []
         ]
-        heads = ["One id", "Other id", "Known users kept apart", "Time", "Event id", "File"]
+        heads = ["One id", "Other id", "Known users", "Time", "Event id", "File"]
         told = "Each would have made one person of two known users; Mixpanel could never undo it."
         parts.append(_examples("Refused links", links.get("refused"), told, table("Refused links", heads, rows)))
     if "contested_devices" in found or "contested_examples" in found:

@@ -90,8 +90,9 @@ thead th { position: sticky; top: 0; z-index: 1; background: var(--card); color:
 thead th { font-weight: 600; vertical-align: bottom; box-shadow: inset 0 -1px var(--line); }
 tbody th { font-weight: 400; min-width: 15ch; }
 td { min-width: 9ch; }
-.long { min-width: 24ch; }
+.long { min-width: 34ch; }
 th.n, td.n { text-align: right; white-space: nowrap; min-width: 0; }
+thead th.n { white-space: normal; }
 .zero { color: var(--muted); }
 .meaning { display: block; color: var(--muted); font-size: 13px; font-weight: 400; }
 #accounting th { font-weight: 600; }
@@ -143,6 +144,7 @@ footer { padding-top: 8px; padding-bottom: 48px; color: var(--muted); font-size:
   section { padding: 20px 16px 22px; }
   .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }
   .figure { padding: 12px 13px; }
+  .figure:last-child:nth-child(odd) { grid-column: 1 / -1; }
   .figure strong, header .figure strong { font-size: 21px; }
   .extra { display: none; }
   #accounting .share svg { display: none; }
