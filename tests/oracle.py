@@ -141,6 +141,9 @@ def run(
     rows = read_rows(files)
     identities = resolve(rows, now, device_links, max_profiles_per_device)
 
+    def asked_for(event_type: str) -> bool:
+        return any(fnmatch.fnmatchcase(event_type, glob) for glob in event_types or ())
+
     def known_user_of(profile: str | None) -> str | None:
         return identities.known.get((USER, profile)) if profile else None
 
@@ -176,7 +179,7 @@ def run(
         entry = catalog.event_types().get(event_type)
         unrecognised = not known and not update
         reasons = {
-            "event_type": event_types is not None and event_type not in event_types,
+            "event_type": event_types is not None and not asked_for(event_type),
             "excluded": not update and any(fnmatch.fnmatchcase(event_name(row), glob) for glob in exclude_events),
             "native_drops": id_merge == "native" and not own,
             "left_to_native": native_since is not None and row.record["time"] >= native_since and own is not None
@@ -226,7 +229,7 @@ def run(
             count(row, "identity_only")
         elif row.event_type == catalog.USER_DELETE_REQUEST:
             count(row, "rejects", "missing_user_id")
-        elif nameless and row.event_type not in (event_types or ()):
+        elif nameless and not asked_for(row.event_type):
             count(row, "not_exported")
         elif reason := withheld_reason(row, deleted):
             count(row, "withheld", reason)

@@ -35,7 +35,7 @@ CASES: list[tuple[int, dict[str, Any]]] = [
             "properties": "all",
         },
     ),
-    (9, {"event_types": (catalog.PURCHASE, "users.RandomBucketNumberUpdate"), "id_merge": "none"}),
+    (9, {"event_types": ("users.behaviors.*", "*Bucket*"), "id_merge": "none"}),
     (10, {"max_profiles_per_device": 1, "deleted_users": "send", "device_links": "first"}),
     (11, {"id_merge": "native", "native_since": NOW - 3600, "users_share": 0.7, "device_links": "none"}),
 ]
