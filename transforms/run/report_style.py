@@ -89,7 +89,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 thead th { position: sticky; top: 0; z-index: 1; background: var(--card); color: var(--muted); font-size: 13px; }
 thead th { font-weight: 600; vertical-align: bottom; box-shadow: inset 0 -1px var(--line); }
 tbody th { font-weight: 400; min-width: 15ch; }
-td { min-width: 9ch; }
+td { min-width: 12ch; }
 .long { min-width: 34ch; }
 th.n, td.n { text-align: right; white-space: nowrap; min-width: 0; }
 thead th.n { white-space: normal; }
