@@ -21,6 +21,7 @@ import pyarrow as pa
 from datafusion import SessionConfig, SessionContext
 
 from transforms.currents.container import Block, Schema
+from transforms.currents.layout import is_exact
 
 _MARKER = b"currents-decode\x00"
 _END_TEXT = "end of chunk \u2021 5f0c9d"
@@ -49,10 +50,8 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
     """
     rows = sum(block.rows for block in blocks)
     end_row, end_values = _end_row(schema)
-    data_bytes = sum(len(block.data) for block in blocks) + len(end_row)
-    parts = [_header(schema), _varint(rows + 1), _varint(data_bytes)]
-    parts += [block.data for block in blocks]
-    parts += [end_row, _MARKER]
+    data = b"".join([*[block.data for block in blocks], end_row])
+    parts = [_header(schema), _varint(rows + 1) + _varint(len(data)), data, _MARKER]
     try:
         with _temporary_file(parts) as path:
             batches = _query(path, rows + 1, tuple(columns))
@@ -77,6 +76,8 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
         table.validate(full=True)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise EngineError(str(error)) from error
+    if len(table.column_names) == len(schema.fields) and not is_exact(schema, data, table):
+        raise EngineError("the rows are not what their bytes say")
     return table.slice(0, rows)
 
 
