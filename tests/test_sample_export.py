@@ -202,7 +202,7 @@ def test_funnels_name_catalogue_types() -> None:
     ("flags", "message"),
     [
         (["--userz", "20"], "unrecognized arguments: --userz 20"),
-        (["--users", "3"], "--users 3: the special cases of identity need at least 14 people"),
+        (["--users", "3"], "--users 3: the special cases of identity need at least 20 people"),
         (["--days", "0"], "--days 0: give at least 1"),
         (["--days", "two"], "argument --days: invalid int value: 'two'"),
         (["--codec", "zip"], "--codec zip: give one of null, deflate, snappy"),

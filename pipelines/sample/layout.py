@@ -112,6 +112,7 @@ class Writer:
         self._most = MOST_ROWS_A_FLUSH if flush_minutes else MOST_ROWS_A_FILE
         self._integration = f"dataexport.prod-01.S3.integration.{rng.bytes(12).hex()}"
         self._folder = root / "currents" / self._integration
+        self._made: set[pathlib.Path] = set()
         self._rng = rng
         self._event_ids = self._story_ids = np.empty((0, 16), dtype=np.uint8)
 
@@ -158,7 +159,9 @@ class Writer:
         buffer = io.BytesIO()
         records = self._records(event_type, rows.take(chosen))
         fastavro.writer(buffer, parsed, records, codec=self._codec, sync_marker=marker, sync_interval=BLOCK_BYTES)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent not in self._made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(path.parent)
         path.write_bytes(buffer.getbuffer())
         self.files += 1
         self.size += buffer.tell()

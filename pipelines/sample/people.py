@@ -30,13 +30,13 @@ COURSES = {
     "second_device_anonymous": 0.03,
     "household": 0.03,
     "without_device": 0.05,
-    "junk_external": 0.012,
     "zero_device": 0.01,
     "deleted": 0.01,
     "renamed": 0.004,
     "two_accounts": 0.004,
+    "junk_external": 0.012,
 }
-FEWEST_PEOPLE = len(COURSES) + 1
+FEWEST_PEOPLE = len(COURSES) + len(JUNK_EXTERNAL_IDS)  # a household takes two, the junk ids one each
 
 ANONYMOUS, KNOWN, WITHOUT_DEVICE = range(3)
 FIRST_SESSION, SESSION, EMAIL = "first session", "session", "email"
@@ -198,11 +198,22 @@ class Population:
         self._add(person, self._profile(), None, self._device(), weight * 0.5, start=self._moment(), new=True)
 
     def _household(self, person: int, weight: float) -> None:
-        """Two people with a phone each and one tablet; the tablet begins anonymous, then they take turns."""
+        """Two people with a phone each and one tablet, which begins anonymous, in the hands of either.
+
+        Then they take turns. In a quarter of households the partner never logs in anywhere: the one shared device
+        that no policy can tell from a person's own.
+        """
         partner = self._person()
+        if not self._is_first(person) and self._rng.random() < 0.25:
+            profile = self._known(person, weight)
+            login, tablet = self._moment(), self._device()
+            self._add(partner, self._profile(), None, tablet, weight * 0.5, end=login, new=True)
+            self._add(person, profile, self._external(person), tablet, weight * 0.5, start=login)
+            return
         tablet, logins = self._device(), [self._moment(0.1 + 0.2 * turn, 0.25 + 0.2 * turn) for turn in range(4)]
         profiles = [self._known(person, weight), self._known(partner, weight)]
-        self._add(person, self._profile(), None, tablet, weight, end=logins[0], new=True)
+        first = (person, partner)[int(self._rng.integers(2))]
+        self._add(first, self._profile(), None, tablet, weight, end=logins[0], new=True)
         for turn, login in enumerate(logins):
             who = (person, partner)[turn % 2]
             until = logins[turn + 1] if turn + 1 < len(logins) else None
@@ -212,9 +223,13 @@ class Population:
         self._add(person, self._profile(), self._external(person), None, weight * 0.5)
 
     def _junk_external(self, person: int, weight: float) -> None:
-        """Apps that log out by logging in as 'null' and the like: every profile has a device and a junk id."""
-        for junk in JUNK_EXTERNAL_IDS if self._is_first(person) else [str(self._rng.choice(JUNK_EXTERNAL_IDS))]:
-            self._add(person, self._profile(), junk, self._device(), weight * 0.3)
+        """Apps that log out by logging in as 'null' and the like; of the first people, one for each such id."""
+        junk = [str(self._rng.choice(JUNK_EXTERNAL_IDS))]
+        if self._is_first(person):
+            junk = list(JUNK_EXTERNAL_IDS)
+        for number, external in enumerate(junk):
+            owner = self._person() if number else person
+            self._add(owner, self._profile(), external, self._device(), weight * 0.3)
 
     def _zero_device(self, person: int, weight: float) -> None:
         """Devices that refuse to tell their id, and once a profile id that is no id."""
