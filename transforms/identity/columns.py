@@ -10,6 +10,11 @@ import pyarrow.compute as pc
 
 _ROWS_A_SLICE = 1 << 22
 _ROUNDS = 5
+_FIRST_BYTES = np.array(
+    [0] + [(0xFFFFFFFFFFFFFFFF << 8 * (8 - count)) & 0xFFFFFFFFFFFFFFFF for count in range(1, 9)], np.uint64
+)
+_MULTIPLIERS = np.array([[0x9E3779B97F4A7C15], [0xC2B2AE3D27D4EB4F]], dtype=np.uint64)
+FINGERPRINTED_BYTES = 64
 
 
 def array(column: Any) -> pa.Array:
@@ -41,19 +46,32 @@ def string_buffers(values: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def leading_bytes(values: pa.Array, skip: int = 0) -> np.ndarray:
-    """Eight bytes of each string from ``skip`` on as uint64; where they differ, they are ordered as the strings are.
+    """Eight bytes of each string from ``skip`` on as uint64.
 
-    (Of strings that are equal before.)
+    Of strings that are equal before ``skip`` they are ordered as the strings are, wherever they differ.
     """
     start, end, data = string_buffers(values)
-    result = np.zeros(len(values), dtype=np.uint64)
-    if not data.size:
-        return result
+    if not len(values) or start[0] == end[-1]:
+        return np.zeros(len(values), dtype=np.uint64)
+    used = np.concatenate((data[start[0] : end[-1]], np.zeros(8, dtype=np.uint8)))
+    # A word begins at every byte, so one gather fetches eight bytes of each string.
+    words = np.ndarray(shape=(len(used) - 7,), dtype=">u8", buffer=used, strides=(1,))
+    left = np.clip(end - start - skip, 0, 8)
+    at = np.where(left > 0, start - start[0] + skip, 0)
+    return words[at].astype(np.uint64) & _FIRST_BYTES[left]
+
+
+def fingerprints(values: pa.Array, seed: np.ndarray) -> np.ndarray:
+    """128 bits (shape (2, n), uint64) for each string, its length and its ``seed`` (same shape).
+
+    Only the first ``FINGERPRINTED_BYTES`` count.
+    """
+    start, end, _ = string_buffers(values)
     length = end - start
-    for position in range(skip, skip + 8):
-        within = length > position
-        byte = data[np.where(within, start + position, 0)]
-        result = result << np.uint64(8) | np.where(within, byte, 0).astype(np.uint64)
+    result = _mix(seed, length.astype(np.uint64))
+    longest = min(int(length.max(initial=0)), FINGERPRINTED_BYTES)
+    for skip in range(0, longest, 8):
+        result = _mix(result, leading_bytes(values, skip))
     return result
 
 
@@ -142,3 +160,8 @@ def _least(rows: np.ndarray, group: np.ndarray, groups: int, value: np.ndarray) 
 
 def _tied(rows: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
     return rows[np.bincount(group[rows], minlength=groups)[group[rows]] > 1]
+
+
+def _mix(state: np.ndarray, word: np.ndarray) -> np.ndarray:
+    state = (state ^ word) * _MULTIPLIERS
+    return state ^ (state >> np.uint64(31))

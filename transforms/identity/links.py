@@ -18,7 +18,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.identity.columns import array, bytewise_order, groups_of, in_slices, least_rows, plain
+from transforms.identity.columns import (
+    FINGERPRINTED_BYTES,
+    array,
+    bytewise_order,
+    fingerprints,
+    groups_of,
+    in_slices,
+    least_rows,
+    plain,
+)
 from transforms.identity.ids import DEVICE_ID, EXTERNAL_USER_ID, ID_TYPES, USER_ID, usable
 
 OWN, PROFILE, DEVICE = 0, 1, 2
@@ -108,9 +117,13 @@ class LinkTable:
         self._pending: list[pa.Table] = []
         self._rows = 0
         self._unique_rows = 0
+        self._seen = _Seen.of(None)
 
     def add(self, table: pa.Table) -> None:
         """Take in a ``LINKS`` table, in any order and with any repetition."""
+        later = self._seen.has_earlier(table)
+        if later.any():
+            table = table.filter(pa.array(~later))
         if not table.num_rows:
             return
         file = array(table["file"]).dictionary_encode()
@@ -140,6 +153,7 @@ class LinkTable:
             self._pending = []
             self._pending = [_unique(table, self._names())]
             self._rows = self._unique_rows = self._pending[0].num_rows
+            self._seen = _Seen.of(self._pending[0])
 
 
 class NodeTable:
@@ -175,12 +189,12 @@ class NodeTable:
 
     def _compact(self, kind: int) -> None:
         if self._ids[kind]:
-            self._ids[kind] = [array(pc.unique(pa.chunkedarray(self._ids[kind])))]
+            self._ids[kind] = [array(pc.unique(pa.chunked_array(self._ids[kind])))]
             self._rows[kind] = self._unique_rows[kind] = len(self._ids[kind][0])
 
 
 def pack(table: pa.Table) -> bytes:
-    """``table`` (``LINKS`` or ``NODES``) as bytes, the same for the same rows."""
+    """``table`` (``LINKS`` or ``NODES``) as bytes, the same for the same rows (of a slice, for the same slice)."""
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
     with pa.ipc.new_stream(sink, table.schema.remove_metadata(), options=options) as writer:
@@ -204,7 +218,10 @@ def split(table: pa.Table, max_bytes: int = 4_000_000) -> list[bytes]:
         return [block]
     parts = min(table.num_rows, len(block) // max_bytes + 1)
     size = -(-table.num_rows // parts)
-    return [piece for at in range(0, table.num_rows, size) for piece in split(table.slice(at, size), max_bytes)]
+    slices = [
+        table.take(pa.array(np.arange(at, min(at + size, table.num_rows)))) for at in range(0, table.num_rows, size)
+    ]
+    return [piece for part in slices for piece in split(part, max_bytes)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,6 +290,49 @@ def _nodes(id_type: int, columns: Sequence[_Ids], only_unlinked: bool) -> pa.Tab
         seen &= ~columns[0].linked
     ids = names.filter(pa.array(seen)).cast(pa.string())
     return pa.Table.from_arrays([pa.array(np.full(len(ids), id_type, dtype=np.int8)), ids], schema=NODES)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """Links known by fingerprint, sorted: most rows of a long run only repeat an earlier time's, and can go at once."""
+
+    high: np.ndarray
+    low: np.ndarray
+    time: np.ndarray
+
+    @classmethod
+    def of(cls, links: pa.Table | None) -> _Seen:
+        if links is None:
+            return cls(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
+        marks, short = _fingerprints(links)
+        rows = np.flatnonzero(short)
+        rows = rows[np.argsort(marks[0, rows])]
+        return cls(marks[0, rows], marks[1, rows], np.asarray(array(links["time"]))[rows])
+
+    def has_earlier(self, links: pa.Table) -> np.ndarray:
+        """Which of ``links`` are known from an earlier second."""
+        result = np.zeros(links.num_rows, dtype=bool)
+        if not len(self.high) or not len(result):
+            return result
+        marks, short = _fingerprints(links)
+        order = np.argsort(marks[0])  # Neighbouring searches touch the same memory.
+        high, low = marks[:, order]
+        at = np.minimum(np.searchsorted(self.high, high), len(self.high) - 1)
+        same = (self.high[at] == high) & (self.low[at] == low)
+        result[order] = same & (self.time[at] < np.asarray(array(links["time"]))[order])
+        return result & short
+
+
+def _fingerprints(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """(128 bits a link, whether they speak for all of its ids)."""
+    rank = np.asarray(array(links["rank"])).astype(np.uint64)
+    marks = np.stack((rank, rank))
+    short = np.ones(len(rank), dtype=bool)
+    for name in ("a", "b"):
+        ids = array(links[name])
+        marks = fingerprints(ids, marks)
+        short &= np.asarray(pc.less_equal(pc.binary_length(ids), FINGERPRINTED_BYTES))
+    return marks, short
 
 
 def _unique(table: pa.Table, paths: pa.Array) -> pa.Table:

@@ -24,7 +24,9 @@ _HEX[np.frombuffer(b"ABCDEF", dtype=np.uint8)] = np.arange(10, 16)
 # Rows first to last of the block, number of keys, and whether a bit a row or a number a key says which rows they are.
 _BLOCK = struct.Struct("<QQI?")
 _ANSWER = struct.Struct("<Q")
-_MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+NO_REPEATS = _ANSWER.pack(0)
+"""The answer to a unit that has none."""
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def keys(event_type: str, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -62,8 +64,10 @@ def pack_keys(
     """Blocks (shard, bytes of at most ``max_bytes``) of one unit's rows; rows without an id are in none."""
     rows = np.flatnonzero(valid)
     # Time-ordered UUIDs share their leading bytes: all the bits have to take part.
-    mixed = keys[rows, 0] * _MIX[0] ^ keys[rows, 1] * _MIX[1]
-    shard = ((mixed >> np.uint64(32)) % np.uint64(shards)).astype(np.int64)
+    mixed = keys[rows, 0]
+    for other in (keys[rows, 1], mixed):
+        mixed = (mixed ^ mixed >> np.uint64(32)) * _MULTIPLIER ^ other
+    shard = ((mixed ^ mixed >> np.uint64(32)) % np.uint64(shards)).astype(np.int64)
     rows = rows[np.argsort(shard, kind="stable")]
     a_block = max(1, (max_bytes - _BLOCK.size) // 20)
     bounds = np.concatenate(([0], np.cumsum(np.bincount(shard, minlength=shards))))
@@ -82,6 +86,12 @@ def unpack_keys(block: bytes) -> tuple[np.ndarray, np.ndarray]:
         bits = np.unpackbits(np.frombuffer(block, dtype=np.uint8, offset=at), count=last - first + 1)
         return pairs, np.flatnonzero(bits) + first
     return pairs, np.frombuffer(block, dtype="<u4", offset=at).astype(np.int64) + first
+
+
+def count_keys(block: bytes) -> int:
+    """How many keys a block of ``pack_keys`` holds."""
+    count: int = _BLOCK.unpack_from(block)[2]
+    return count
 
 
 def find_repeats(blocks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -1,0 +1,251 @@
+"""Links from rows, links made unique, and their blocks, against plain dicts."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.identity import links as module
+from transforms.identity.columns import bytewise_order
+from transforms.identity.ids import DISALLOWED, ID_TYPES, usable
+from transforms.identity.links import (
+    LINKS,
+    NODES,
+    LinkTable,
+    NodeTable,
+    from_rows,
+    pack,
+    split,
+    unique_links,
+    unpack,
+)
+
+Row = dict[str, Any]
+
+
+def usable_by_hand(text: Any) -> bool:
+    if text is None:
+        return False
+    folded = text.strip().casefold()
+    return folded not in DISALLOWED and bool(folded) and set(folded) > set() and not set(folded) <= {"0", "-"}
+
+
+@pytest.mark.parametrize("around", ["{}", " {}", "{}\t", "\u00a0{}\u2003", "\x1f{}\x85"])
+@pytest.mark.parametrize("word", [*sorted(DISALLOWED), "", "0000", "--", "0-0-0", "un\u212anown", "fal\u017fe"])
+def test_ids_that_name_no_one(word: str, around: str) -> None:
+    texts = [around.format(text) for text in (word, word.upper(), word.title())]
+    assert usable(pa.array([*texts, None])).tolist() == [False] * 4
+
+
+def test_usable_ids_stay_usable() -> None:
+    texts = ["0a", "00-1", "-", "a nil", "nil.", "anonymou", "1", "-2", "é", " x ", "000é", "nonе", "[ ]", "0\u00a00"]
+    expected = [text != "-" for text in texts]
+    assert usable(pa.array(texts)).tolist() == expected
+    assert usable(pa.array(texts)[3:9]).tolist() == expected[3:9]
+    assert usable(pa.array(texts, pa.large_string())).tolist() == expected
+
+
+SOME = st.one_of(st.sampled_from([*sorted(DISALLOWED), " ", "0", "É", "\u2003", "-"]), st.text(max_size=4))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.tuples(SOME, SOME).map("".join)), max_size=20), st.integers(0, 3))
+def test_usable_equals_the_rule(texts: list[str | None], skip: int) -> None:
+    array = pa.array(texts, pa.string())[skip:]
+    assert usable(array).tolist() == [usable_by_hand(text) for text in texts[skip:]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(st.one_of(st.text(max_size=5), st.text("a\0é", max_size=20), st.text("a\0", min_size=38, max_size=50))))
+def test_bytewise_order(texts: set[str]) -> None:
+    array = pa.array(list(texts), pa.string())
+    assert array.take(pa.array(bytewise_order(array))).to_pylist() == sorted(texts, key=str.encode)
+
+
+IDS = st.sampled_from([None, "x", "y", "é", "nil", " 0 ", "X", "\U0001f600"])
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            **dict.fromkeys(("user_id", "external_user_id", "device_id", "orphaned_by_id"), IDS),
+            "machine_open": st.sampled_from([None, "true", "false"]),
+            "event_id": st.sampled_from([None, "", "a", "é", "\uffff", "\U0001f600", "12345678a", "12345678b"]),
+            "time": st.integers(-1, 2),
+            "evidence": st.booleans(),
+            "file": st.integers(0, 2),
+        }
+    ),
+    max_size=20,
+)
+TYPES = st.sampled_from(["users.messages.email.Open", "users.messages.webhook.Send", "users.UserOrphan"])
+PATHS = ["z/\U0001f600.avro", "z/\uffff.avro", "a.avro"]
+
+
+def links_by_hand(
+    event_type: str, rows: list[Row]
+) -> tuple[dict[tuple[int, str, str], tuple[Any, ...]], set[tuple[int, str]]]:
+    found: dict[tuple[int, str, str], tuple[Any, ...]] = {}
+    nodes: set[tuple[int, str]] = set()
+    for row in rows:
+        if not row["evidence"]:
+            continue
+        ends = [(0, "external_user_id", 1)]
+        if "webhook" not in event_type and row.get("machine_open") != "true":
+            ends.append((2, "device_id", 0))
+        if event_type == "users.UserOrphan":
+            ends = [(1, "orphaned_by_id", 2)]
+        a = row["user_id"]
+        if usable_by_hand(a):
+            nodes.add((2, a))
+        for rank, column, kind in ends:
+            b: Any = row.get(column)
+            if not usable_by_hand(b):
+                continue
+            nodes.add((kind, b))
+            if usable_by_hand(a) and (rank != 1 or a != b):
+                evidence = row["time"], (row["event_id"] or "").encode(), PATHS[row["file"]].encode()
+                found[rank, a, b] = min(evidence, found.get((rank, a, b), evidence))
+    return found, nodes
+
+
+def as_dict(table: pa.Table) -> dict[tuple[int, str, str], tuple[Any, ...]]:
+    rows = table.to_pylist()
+    found = {
+        (row["rank"], row["a"], row["b"]): (row["time"], row["event_id"].encode(), row["file"].encode()) for row in rows
+    }
+    assert len(found) == len(rows)
+    return found
+
+
+def take_rows(event_type: str, rows: list[Row], absent: set[str], **flags: Any) -> tuple[pa.Table, pa.Table]:
+    names = {"user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open"}
+    columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in names - absent}
+    return from_rows(
+        event_type,
+        **{"user_id": None, **columns},
+        event_id=pa.array([row["event_id"] for row in rows], pa.string()),
+        time=pa.array([row["time"] if row["evidence"] else None for row in rows], pa.int64()),
+        evidence=np.array([row["evidence"] for row in rows], dtype=bool),
+        file_index=np.array([row["file"] for row in rows], dtype=np.int32),
+        file_paths=PATHS,
+        **flags,
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    ROWS,
+    TYPES,
+    st.sets(st.sampled_from(["user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open"])),
+)
+def test_links_of_rows(rows: list[Row], event_type: str, absent: set[str]) -> None:
+    expected, nodes = links_by_hand(event_type, [{**row, **dict.fromkeys(absent)} for row in rows])
+    links, found = take_rows(event_type, rows, absent)
+    assert links.schema.equals(LINKS)
+    assert found.schema.equals(NODES)
+    assert as_dict(links) == expected
+    assert sorted((row["id_type"], row["id"]) for row in found.to_pylist()) == sorted(nodes)
+    _, unlinked = take_rows(event_type, rows, absent, only_unlinked=True)
+    ends = {(2, a) for _, a, _ in expected} | {((1, 2, 0)[rank], b) for rank, _, b in expected}
+    assert {(row["id_type"], row["id"]) for row in unlinked.to_pylist()} == nodes - ends
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_any_string_type_will_do(kind: pa.DataType) -> None:
+    columns = {
+        name: pa.array(["x", None, "y"], pa.string()).cast(kind) for name in ("user_id", "device_id", "event_id")
+    }
+    if not pa.types.is_dictionary(kind):
+        columns["user_id"] = pa.chunked_array([columns["user_id"].slice(0, 1), columns["user_id"].slice(1)])
+    links, nodes = from_rows(
+        "users.a",
+        **columns,
+        time=pa.array([1, 2, 3]),
+        evidence=np.ones(3, dtype=bool),
+        file_index=np.zeros(3, dtype=np.int32),
+        file_paths=["f"],
+    )
+    assert as_dict(links) == {(2, "x", "x"): (1, b"x", b"f"), (2, "y", "y"): (3, b"y", b"f")}
+    assert nodes.num_rows == 4
+
+
+LINK = st.fixed_dictionaries(
+    {
+        "rank": st.integers(0, 2),
+        "a": st.sampled_from("pé"),
+        "b": st.sampled_from(["p", "u", "\uffff", "\U0001f600"]),
+        "time": st.integers(0, 1),
+        "event_id": st.sampled_from(["", "a", "\uffff", "\U0001f600", "12345678a", "12345678b"]),
+        "file": st.sampled_from(PATHS),
+    }
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(LINK, max_size=30), st.integers(1, 7), st.randoms(use_true_random=False))
+def test_unique_links_do_not_depend_on_order_or_blocks(rows: list[Row], size: int, chance: random.Random) -> None:
+    expected: dict[tuple[int, str, str], tuple[Any, ...]] = {}
+    for row in rows:
+        key, evidence = (row["rank"], row["a"], row["b"]), (row["time"], row["event_id"].encode(), row["file"].encode())
+        expected[key] = min(evidence, expected.get(key, evidence))
+    assert as_dict(unique_links(pa.Table.from_pylist(rows, schema=LINKS))) == expected
+    results = []
+    for compaction in (2, 1000):
+        table = LinkTable()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_ROWS_A_COMPACTION", compaction)
+            for at in range(0, len(rows), size):
+                table.add(pa.Table.from_pylist(rows[at : at + size], schema=LINKS))
+        results += [table.result(), table.result()]
+        chance.shuffle(rows)
+    for result in results:
+        assert result.schema.equals(LINKS)
+        assert as_dict(result) == expected
+        assert list(as_dict(result)) == sorted(
+            expected, key=lambda key: (key[0], *(str(part).encode() for part in key[1:]))
+        )
+
+
+def test_memory_follows_distinct_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ROWS_A_COMPACTION", 100)
+    table = LinkTable()
+    for time in range(100):
+        rows = [{"rank": 0, "a": f"p{n}", "b": "u", "time": time, "event_id": "", "file": "f"} for n in range(50)]
+        table.add(pa.Table.from_pylist(rows, schema=LINKS))
+        assert sum(part.num_rows for part in table._pending) <= 200
+    assert table.result().num_rows == 50
+
+
+def test_nodes_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ROWS_A_COMPACTION", 3)
+    table = NodeTable()
+    rows = [{"id_type": n % 3, "id": name} for n in range(12) for name in ("\uffff", "\U0001f600", f"x{n % 2}")]
+    for at in range(0, len(rows), 5):
+        table.add(pa.Table.from_pylist(rows[at : at + 5], schema=NODES))
+    found = [(row["id_type"], row["id"]) for row in table.result().to_pylist()]
+    assert found == sorted({(row["id_type"], row["id"]) for row in rows}, key=lambda node: (node[0], node[1].encode()))
+    assert NodeTable().result().equals(NODES.empty_table())
+    assert list(ID_TYPES) == sorted(ID_TYPES)
+
+
+def test_blocks_carry_any_rows_in_equal_bytes() -> None:
+    names = [f"{n * 2654435761 % 2**32:024x}" for n in range(3000)]
+    columns = {"rank": [0] * 3000, "a": names, "b": names, "time": range(3000), "event_id": names, "file": ["f"] * 3000}
+    table = pa.table(columns, schema=LINKS)
+    chunked = pa.concat_tables([table.slice(0, 17), table.slice(17)])
+    assert unpack(pack(chunked)).equals(table)
+    assert pack(chunked) == pack(table) == pack(pa.table(columns, schema=LINKS))
+    blocks = split(table, 5000)
+    assert blocks == split(pa.Table.from_pylist(table.to_pylist(), schema=LINKS), 5000)
+    assert blocks == [pack(pa.Table.from_pylist(unpack(block).to_pylist(), schema=LINKS)) for block in blocks]
+    assert max(map(len, blocks)) <= 5000
+    assert pa.concat_tables([unpack(block) for block in blocks]).equals(table)
+    assert split(table.slice(0, 0)) == []
+    assert len(split(table.slice(0, 2), 1)) == 2
