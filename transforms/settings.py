@@ -32,3 +32,26 @@ class Settings:
     def latest_time(self) -> int:
         """The last second that is not a reject."""
         return self.now + CLOCK_SKEW
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How the work is cut: the number of units, and of shards that ids, event-id keys and persons are gathered in.
+
+    It follows from the sizes of the input files alone, so that the output's shards do not depend on the runner.
+    """
+
+    units: int
+    files: int
+    input_bytes: int
+    id_shards: int
+    key_shards: int
+    person_shards: int
+
+    @classmethod
+    def for_input(cls, units: int, files: int, input_bytes: int) -> Plan:
+        shards = min(512, 1 + input_bytes // _BYTES_A_SHARD)
+        return cls(units, files, input_bytes, id_shards=shards, key_shards=shards, person_shards=shards)
+
+
+_BYTES_A_SHARD = 512 << 20

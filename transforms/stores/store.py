@@ -136,11 +136,16 @@ class LocalStore:
 
     def put(self, path: str, data: bytes) -> None:
         """Publish under a name, in place of what was there."""
-        try:
-            os.replace(_write_temporary(path, data), path)
-            _sync_folder(os.path.dirname(path))
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        for _ in range(5):
+            try:
+                os.replace(_write_temporary(path, data), path)
+                _sync_folder(os.path.dirname(path))
+                return
+            except FileNotFoundError:
+                continue  # an equal run swept our temporary file away
+            except OSError as error:
+                raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        raise StoreError(f"cannot write {path}: something keeps removing it")
 
     def delete(self, path: str) -> None:
         """Remove a file; silent where it is gone already. A folder left empty goes with it."""

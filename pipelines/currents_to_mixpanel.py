@@ -1,0 +1,132 @@
+"""The command: ``python -m pipelines.currents_to_mixpanel --input PREFIX[,PREFIX…] --output DIR [flags]``.
+
+Exit status: 0 published, 1 failed, 2 the command cannot be obeyed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines import options as command_line
+from pipelines.local_run import Interrupted, run_locally
+from pipelines.options import Options, UsageError
+from pipelines.summary import lines
+from transforms.currents.paths import NoFiles, cut_units, discover
+from transforms.run.publication import Refused, claim, inside
+from transforms.run.report import RunContext
+from transforms.settings import Plan, Settings
+from transforms.stores.store import StoreError, join, store_for
+
+PUBLISHED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    started = time.time()
+    try:
+        options = command_line.parse(argv)
+        report = _run(options, started)
+    except (UsageError, NoFiles, Refused) as error:
+        return _say(str(error), USAGE)
+    except StoreError as error:
+        return _say(str(error), USAGE if not _was_running(error) else FAILED)
+    except Interrupted:
+        return _say("interrupted: nothing is published; the same command goes on from here", INTERRUPTED)
+    except Exception as error:
+        if "--verbose" in argv:
+            raise
+        return _say(_cause(error), FAILED)
+    print("\n".join(lines(report, options.output)))
+    return PUBLISHED
+
+
+def _run(options: Options, started: float) -> dict[str, Any]:
+    if (source := inside(options.output, options.inputs)) is not None:
+        raise UsageError(f"--output {options.output} lies in --input {source}: name a folder outside of it")
+    if options.truth is not None and store_for(options.truth).entry(options.truth) is None:
+        raise UsageError(f"--truth {options.truth} is no file")
+    files = discover(options.inputs, since=options.since, until=options.until, skip=options.skip)
+    found = sorted({file.event_type for file in files if file.event_type})
+    command_line.check_event_types(options.settings.event_types, found)
+    units = cut_units(files)
+    plan = Plan.for_input(len(units), len(files), sum(file.size for file in files))
+    digest, settings = claim(
+        options.output, files, options.settings, _command(options),
+        now_given=options.now_given, overwrite=options.overwrite,
+    )  # fmt: skip
+    context = RunContext(
+        output=store_for(options.output).absolute(options.output),
+        digest=digest,
+        settings=settings,
+        plan=plan,
+        command=_command(options),
+        flags={**command_line.shown_flags(options), "now": settings.now},
+        versions=_versions(),
+        started=started,
+        launcher_process=os.getpid(),
+    )
+    run_locally(units, context, options)
+    report = store_for(options.output).get(join(options.output, "report.json"))
+    if report is None:
+        raise StoreError(f"{options.output} has no report.json although the run ended: something removes its files")
+    return json.loads(report)  # type: ignore[no-any-return]
+
+
+def _command(options: Options) -> str:
+    """The command as it would be typed, of the flags that shape the output."""
+    words = ["currents-to-mixpanel", "--input", ",".join(options.inputs)]
+    plain = Settings(now=options.settings.now)
+    for name, value in vars(options.settings).items():
+        if value == getattr(plain, name) and not (name == "now" and options.now_given):
+            continue
+        words.append(f"--{name}")
+        if value is not True:
+            words.append(",".join(value) if isinstance(value, tuple) else str(value))
+    for name in ("since", "until"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", str(getattr(options, name))]
+    for name in options.skip:
+        words += ["--skip", name]
+    return shlex.join(words)
+
+
+def _versions() -> dict[str, str]:
+    names = ("currents-to-mixpanel", "apache-beam", "datafusion", "pyarrow", "arro3-io", "isal", "orjson", "scipy", "numpy")
+    found = {"python": sys.version.split()[0]}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def _was_running(error: StoreError) -> bool:
+    return "while the run" in str(error) or "when the run" in str(error) or "other bytes" in str(error)
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong, without Beam's own words around it."""
+    text = str(error)
+    return text.split(" [while running '", 1)[0].strip() or type(error).__name__
+
+
+def _say(message: str, status: int) -> int:
+    print(f"currents-to-mixpanel: {message}", file=sys.stderr)
+    return status
+
+
+def cli() -> None:
+    """The installed command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    cli()

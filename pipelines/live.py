@@ -1,0 +1,97 @@
+"""What a person sees while a run is at work: one live line in a terminal, a plain one every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from rich.console import Console
+from rich.live import Live as RichLive
+from rich.text import Text
+
+from transforms.run import progress
+from transforms.settings import Plan
+
+_NAMES = {
+    "read_ids": "reading ids",
+    "resolve": "finding persons",
+    "write_events": "writing events",
+    "publish": "publishing",
+}
+_PLAIN_SECONDS = 10.0
+_LIVE_SECONDS = 0.25
+
+
+class Live:
+    """Draws the progress that worker processes tell, from a thread of its own."""
+
+    def __init__(self, folder: str, plan: Plan, quiet: bool = False) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._console = Console(stderr=True)
+        self._terminal = self._console.is_terminal and not quiet
+        self._stop = threading.Event()
+        self._started = time.monotonic()
+        self._stage_started = self._started
+        self._stage = "read_ids"
+        self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=2)
+
+    def line(self) -> str:
+        """Stage, files and rows done, share, rows a second, time left."""
+        done = progress.totals(self._folder)
+        files, rows = done["read_ids"]
+        stage = "read_ids"
+        if files >= self._plan.files:
+            stage = "resolve"
+            if done["resolve"][0] or done["write_events"][1]:
+                stage, (files, rows) = "write_events", done["write_events"]
+                if files >= self._plan.files:
+                    stage = "publish"
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._stage_started = stage, now
+        share = self._share(stage, done)
+        seconds = max(now - self._stage_started, 0.001)
+        text = f"{_NAMES[stage]}: {files:,} of {self._plan.files:,} files, {rows:,} rows, {share:.0%}"
+        if stage in ("read_ids", "write_events") and rows:
+            text += f", {rows / seconds:,.0f} rows/s"
+            elapsed = now - self._started
+            if 0.02 < share < 1:
+                text += f", about {_duration(elapsed / share - elapsed)} left"
+        return text
+
+    def _share(self, stage: str, done: dict[str, tuple[int, int]]) -> float:
+        """Reading ids is about a quarter of the work, writing the rest."""
+        total = max(self._plan.files, 1)
+        rows_read = done["read_ids"][1]
+        first = done["read_ids"][0] / total
+        written = done["write_events"][1] / rows_read if rows_read and first >= 1 else 0.0
+        return min(0.25 * first + 0.75 * min(written, 1.0), 1.0)
+
+    def _draw(self) -> None:
+        if self._terminal:
+            with RichLive(Text(""), console=self._console, refresh_per_second=4, transient=True) as display:
+                while not self._stop.wait(_LIVE_SECONDS):
+                    display.update(Text(self.line(), overflow="ellipsis", no_wrap=True))
+        else:
+            while not self._stop.wait(_PLAIN_SECONDS):
+                print(self.line(), file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(3700)
+    '1 h 1 min'
+    """
+    minutes = int(seconds // 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{int(seconds)} s"

@@ -1,0 +1,39 @@
+"""The ten lines at the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transforms.stores.store import join
+
+
+def lines(report: dict[str, Any], output: str) -> list[str]:
+    """What was read, what became of it, who was recognised, what to look at, where the report is."""
+    rows, identity, gain = report["rows"], report["identity"], report["gain"]
+    through = identity["profiles_known_through"]
+    others = {name: count for name, count in rows.items() if name not in ("read", "events") and count}
+    timing = report["timing"]
+    found = [
+        f"read       {_n(rows['read'])} rows in {_n(report['files']['read'])} files, "
+        f"{_n(timing['rows_per_second'])} rows/s, {timing['peak_memory_bytes'] / 1e9:.1f} GB at the peak",
+        f"sent       {_n(rows['events'])} events",
+        f"not sent   {', '.join(f'{_n(count)} {name}' for name, count in others.items()) or 'nothing'}",
+        f"persons    {_n(identity.get('known_users', 0))} known users, {_n(identity.get('profiles', 0))} profiles: "
+        f"{_n(through.get('own', 0))} known by their own id, {_n(through.get('profile', 0))} through profile links, "
+        f"{_n(through.get('device', 0))} through devices, {_n(identity['anonymous_profiles'])} anonymous",
+        f"gained     {_n(gain['anonymous_rows'])} rows the native connector would have dropped, "
+        f"{_n(gain['rows_joined_to_known'])} of them joined to a known user",
+    ]
+    score = identity.get("score")
+    if score:
+        found.append(
+            f"truth      precision {score['precision']:.4f}, recall {score['recall']:.4f}, "
+            f"{score['wrongly_joined_per_million']:.0f} persons in a million wrongly joined"
+        )
+    found += [f"look at    {text}" for text in report["warnings"]]
+    found.append(f"report     {join(output, 'report.html')}")
+    return found
+
+
+def _n(number: int) -> str:
+    return f"{number:,}"

@@ -1,0 +1,83 @@
+"""Reading one work unit: its files opened, walked and decoded, as rows of one event type at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from isal import isal_zlib
+
+from transforms.currents.container import Container, Damage, read_container
+from transforms.currents.decode import FileDamage, decode
+from transforms.currents.paths import Unit
+from transforms.stores.store import Changed, store_for
+
+
+@dataclasses.dataclass(eq=False)
+class Rows:
+    """Decoded rows of one event type.
+
+    ``table`` has the asked columns as far as the files have them; ``file`` (position in the unit's files), ``row``
+    (number in its file) and ``unit_row`` (number in the unit, the same in both passes) have one entry a row.
+    """
+
+    event_type: str
+    table: pa.Table
+    file: np.ndarray
+    row: np.ndarray
+    unit_row: np.ndarray
+
+
+class UnitReader:
+    """Reads a unit once; what it met on the way stands in its attributes when ``rows`` is through.
+
+    Attributes:
+        checksums: CRC-32 of each file, in order: what the second pass holds against the first.
+        damages: (position of the file, what it lost), in order of discovery.
+        row_count: rows by the block headers, lost ones included: ``unit_row`` is below it.
+    """
+
+    def __init__(self, unit: Unit, expected_checksums: Sequence[int] | None = None) -> None:
+        self.unit = unit
+        self.checksums: list[int] = []
+        self.damages: list[tuple[int, Damage]] = []
+        self.row_count = 0
+        self._expected = expected_checksums
+        self._types: list[str] = []
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[Rows]:
+        """All rows that can be decoded, in chunks.
+
+        Raises:
+            Changed: a file is not what was listed, or not what the first pass read.
+        """
+        for item in decode(self._containers(), columns):
+            if isinstance(item, FileDamage):
+                self.damages.append((item.file, item.damage))
+                continue
+            names = sorted({self._types[file] for file in np.unique(item.file).tolist()})
+            if len(names) == 1:
+                yield Rows(names[0], item.table, item.file, item.row, item.unit_row)
+                continue
+            types = np.array([names.index(kind) if kind in names else -1 for kind in self._types])[item.file]
+            for code, name in enumerate(names):
+                chosen = types == code
+                table = item.table.filter(pa.array(chosen))
+                yield Rows(name, table, item.file[chosen], item.row[chosen], item.unit_row[chosen])
+
+    def _containers(self) -> Iterator[tuple[int, Container]]:
+        for position, file in enumerate(self.unit.files):
+            content = store_for(file.path).read(file.entry)
+            checksum = isal_zlib.crc32(content)
+            if self._expected is not None and self._expected[position] != checksum:
+                raise Changed(f"{file.path} changed between the two passes: run again when it is whole")
+            self.checksums.append(checksum)
+            container = read_container(content)
+            del content
+            kind = file.event_type or (container.schema.event_type if container.schema else "")
+            self._types.append(kind)
+            self.damages.extend((position, damage) for damage in container.damages)
+            self.row_count += container.rows
+            yield position, container

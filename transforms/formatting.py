@@ -1,0 +1,195 @@
+"""Pass 2 in Beam: each unit, with its answers, read whole and written as one shard of every kind of line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import orjson
+import pyarrow as pa
+from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
+
+from transforms.currents.paths import Unit
+from transforms.currents.units import UnitReader
+from transforms.elements import ANSWER, FILE, REPEATS, UNIT, Keyed, Meter, numbers, tagged, untagged
+from transforms.identity.columns import array
+from transforms.identity.evidence import sharded
+from transforms.identity.links import split, unpack
+from transforms.identity.persons import ANSWERS
+from transforms.identity.repeats import unpack_answer
+from transforms.mixpanel.unit import UnitFormatter
+from transforms.run import progress
+from transforms.run.accounting import AccountingError, Tally, merge, pack
+from transforms.run.publication import publish_file
+from transforms.settings import Plan, Settings
+
+
+class UnreadableRepeat(Exception):
+    """A row that others were dropped for turned out unreadable: sending neither would lose an event."""
+
+
+@dataclasses.dataclass
+class FormatEvents(beam.PTransform):
+    """Formats work units and writes their shards of ``events/``, ``rejects/`` and ``deletions/``.
+
+    In: ``(unit number, UNIT, ANSWER or REPEATS element)``, all three kinds in one collection. Out, tagged: ``FILES``
+    (manifest entries), ``ATTRIBUTES`` (shard, profile attributes), ``PERSONS`` (shard, persons by month), ``TALLIES``.
+
+    Raises:
+        AccountingError: a unit did not get all of its answers.
+        UnreadableRepeat: a row that repeats were dropped for cannot be read.
+        Changed: a file is not what the first pass read.
+    """
+
+    settings: Settings
+    plan: Plan
+    output: str
+
+    FILES = "files"
+    ATTRIBUTES = "attributes"
+    PERSONS = "persons"
+    TALLIES = "tallies"
+
+    def expand(self, answered: beam.PCollection[Keyed]) -> DoOutputsTuple:
+        write = beam.ParDo(_FormatUnit(self.settings, self.plan, self.output)).with_output_types(
+            Keyed, attributes=Keyed, persons=Keyed, tallies=bytes
+        )
+        return (
+            answered
+            | "GroupByUnit" >> beam.GroupByKey()  # (unit, [unit, answers, repeats])
+            | "WriteUnit" >> write.with_outputs(self.ATTRIBUTES, self.PERSONS, self.TALLIES, main=self.FILES)
+        )
+
+
+class _FormatUnit(beam.DoFn):
+    def __init__(self, settings: Settings, plan: Plan, output: str) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._output = output
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
+        number, parts = element
+        meter = Meter("write_events")
+        told = _Told.of(number, parts)
+        reader = UnitReader(told.unit, told.checksums)
+        formatter = UnitFormatter([file.name for file in told.unit.files], told.answers, self._settings)
+        seen = np.zeros(told.row_count, bool)
+        repeats = np.zeros(told.row_count, bool)
+        repeats[told.drop] = True
+        for rows in reader.rows():
+            seen[rows.unit_row] = True
+            formatter.add(rows.event_type, rows.table, rows.file, rows.row, repeats[rows.unit_row])
+            progress.advance("write_events", 0, len(rows.row))
+        _check_kept(told, reader, seen)
+        for position, damage in reader.damages:
+            formatter.add_damage(position, dataclasses.asdict(damage), told.unit.files[position].size)
+        output = formatter.output
+        for folder, lines in (("events", output.events), ("rejects", output.rejects), ("deletions", output.deletions)):
+            if lines.rows:
+                path = f"{folder}/part-{number:05d}.ndjson.gz"
+                written = publish_file(self._output, path, lines.finish(), lines.rows)
+                yield 0, tagged(FILE, written.to_bytes())
+        if output.attributes:
+            table = pa.concat_tables(output.attributes)
+            for shard, block in sharded(table, "distinct_id", self._plan.person_shards):
+                yield TaggedOutput(FormatEvents.ATTRIBUTES, (shard, meter.sent(block)))
+        for shard, block in _by_person(output.person_months, self._plan.person_shards):
+            yield TaggedOutput(FormatEvents.PERSONS, (shard, meter.sent(block)))
+        damaged = sorted({position for position, _ in reader.damages})
+        tally = _unit_figures(told, len(damaged), output.tally)
+        yield TaggedOutput(FormatEvents.TALLIES, pack(meter.tally(tally)))
+        progress.advance("write_events", len(told.unit.files), 0)
+
+
+@dataclasses.dataclass
+class _Told:
+    """Everything that one unit was sent: itself, what pass 1 saw, who its profiles are, which rows repeat."""
+
+    unit: Unit
+    checksums: list[int]
+    row_count: int
+    answers: pa.Table
+    drop: np.ndarray
+    kept_for: np.ndarray
+
+    @classmethod
+    def of(cls, number: int, parts: Iterable[bytes]) -> _Told:
+        head, unit_bytes = None, b""
+        answered = keys = 0
+        tables: list[pa.Table] = []
+        drops, kept = [], []
+        for element in parts:
+            tag, body = untagged(element)
+            if tag == UNIT:
+                size, _, rest = numbers(body)
+                head, unit_bytes = orjson.loads(rest[:size]), rest[size:]
+            elif tag == ANSWER:
+                count, _, block = numbers(body)
+                answered += count
+                if block:
+                    tables.append(unpack(block))
+            elif tag == REPEATS:
+                count, _, block = numbers(body)
+                keys += count
+                drop, kept_for = unpack_answer(block)
+                drops.append(drop)
+                kept.append(kept_for)
+        if head is None or answered != head["asked"] or keys != head["keys"]:
+            raise AccountingError(
+                f"unit [{number}] got answers for {answered} profiles and {keys} event ids, and asked {head}: the runner "
+                "lost or doubled elements; run again, or on another runner"
+            )
+        nothing = np.zeros(0, np.int64)
+        return cls(
+            unit=Unit.from_bytes(unit_bytes),
+            checksums=head["checksums"],
+            row_count=head["row_count"],
+            answers=pa.concat_tables(tables).combine_chunks() if tables else ANSWERS.empty_table(),
+            drop=np.concatenate([nothing, *drops]),
+            kept_for=np.concatenate([nothing, *kept]),
+        )
+
+
+def _check_kept(told: _Told, reader: UnitReader, seen: np.ndarray) -> None:
+    lost = told.kept_for[~seen[told.kept_for]]
+    if not lost.size:
+        return
+    position, damage = reader.damages[-1]
+    for candidate, found in reader.damages:
+        if found.block is not None:
+            position, damage = candidate, found
+            break
+    file = told.unit.files[position]
+    raise UnreadableRepeat(
+        f"{file.name} cannot be read ({damage.detail}), and rows in other places were dropped as repeats of "
+        f"{lost.size} row(s) in it: leave the file out with --skip {file.name}"
+    )
+
+
+def _by_person(tables: list[pa.Table], count: int) -> Iterator[tuple[int, bytes]]:
+    """``PERSON_MONTHS`` of a unit in packed blocks, by the shard of the person."""
+    if not tables:
+        return
+    table = pa.concat_tables(tables).unify_dictionaries()
+    shard = (array(table["person"]).to_numpy() % np.uint64(count)).astype(np.int64)
+    for number in range(count):
+        chosen = np.flatnonzero(shard == number)
+        part = table if count == 1 else table.take(pa.array(chosen))
+        for block in split(part):
+            yield number, block
+
+
+def _unit_figures(told: _Told, damaged_files: int, tally: Tally) -> Tally:
+    rows = sum(outcomes["read"] for outcomes in tally.get("rows_by_type", {}).values())
+    figures: Tally = {
+        "units": 1,
+        "wide": {"rows": rows},
+        "files": {"read": len(told.unit.files), "bytes": sum(file.size for file in told.unit.files)},
+    }
+    if damaged_files:
+        figures["damaged"] = {"files": damaged_files}
+    return merge(tally, figures)
+
+

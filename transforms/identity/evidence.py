@@ -1,0 +1,167 @@
+"""The narrow pass over one unit: only what says who is who, and which rows repeat, in packed blocks.
+
+A row counts as evidence if its ``time`` is one that Mixpanel takes; repeats count like the rows they repeat.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.currents import catalog
+from transforms.currents.paths import Unit
+from transforms.currents.units import Rows, UnitReader
+from transforms.identity.columns import array
+from transforms.identity.hashing import shards
+from transforms.identity.ids import USER_ID
+from transforms.identity.links import NODES, LinkTable, NodeTable, from_rows, split
+from transforms.identity.persons import usable_or_null
+from transforms.identity.repeats import keys, pack_keys
+from transforms.mixpanel.outcomes import valid_times
+from transforms.settings import Settings
+
+COLUMNS = (
+    "id", "time", "user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open", "app_group_id",
+)  # fmt: skip
+
+Blocks = list[tuple[int, bytes]]
+"""(Shard, packed table) pairs."""
+
+
+@dataclasses.dataclass
+class UnitEvidence:
+    """What the narrow pass found in one unit.
+
+    Attributes:
+        links, nodes: ``LINKS`` and ``NODES`` in blocks by shard of their profile or id, each once in this unit.
+        deleted: the profiles of ``users.UserDeleteRequest`` rows, as ``NODES``, by shard.
+        profiles: the distinct profiles whose rows must be told who they are, by shard.
+        asked: how many those are.
+        keys: event-id keys by shard; ``key_count`` of them.
+        row_count: rows by the block headers; ``rows`` those that were decoded.
+        workspaces: ``app_group_id`` to the first file that has it.
+    """
+
+    links: Blocks
+    nodes: Blocks
+    deleted: Blocks
+    profiles: Blocks
+    asked: int
+    keys: Blocks
+    key_count: int
+    row_count: int
+    rows: int
+    checksums: list[int]
+    workspaces: dict[str, str]
+
+
+def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> UnitEvidence:
+    """Read the id columns of a unit."""
+    reader = UnitReader(unit)
+    links, nodes, deleted = LinkTable(), NodeTable(), NodeTable()
+    names = [file.name for file in unit.files]
+    profiles: list[pa.Array] = []
+    key_parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    workspaces: dict[str, str] = {}
+    decoded = 0
+    for rows in reader.rows(COLUMNS):
+        decoded += len(rows.row)
+        evidence = valid_times(rows.table, settings)
+        found = _links(rows, evidence, names)
+        links.add(found[0])
+        nodes.add(found[1])
+        user_id = _column(rows.table, "user_id")
+        if user_id is not None:
+            asked = usable_or_null(user_id.filter(pa.array(evidence)).unique()).drop_null()
+            profiles.append(asked)
+            if rows.event_type == catalog.USER_DELETE_REQUEST:
+                deleted.add(_nodes(asked))
+        pairs, valid = keys(rows.event_type, rows.table["id"])
+        key_parts.append((pairs, valid & evidence, rows.unit_row))
+        _note_workspaces(rows, names, workspaces)
+    asked_ids = pa.chunked_array(profiles, pa.string()).unique() if profiles else pa.array([], pa.string())
+    key_blocks = list(_key_blocks(key_parts, reader.row_count, key_shards))
+    link_table, node_table = links.result(), nodes.result()
+    return UnitEvidence(
+        links=sharded(link_table, "a", id_shards),
+        nodes=sharded(node_table, "id", id_shards),
+        deleted=sharded(deleted.result(), "id", id_shards),
+        profiles=sharded(_nodes(asked_ids), "id", id_shards),
+        asked=len(asked_ids),
+        keys=key_blocks,
+        key_count=sum(int(valid.sum()) for _, valid, _ in key_parts),
+        row_count=reader.row_count,
+        rows=decoded,
+        checksums=reader.checksums,
+        workspaces=workspaces,
+    )
+
+
+def _links(rows: Rows, evidence: np.ndarray, names: list[str]) -> tuple[pa.Table, pa.Table]:
+    columns = {
+        name: _column(rows.table, name)
+        for name in ("user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open")
+    }
+    return from_rows(
+        rows.event_type,
+        event_id=rows.table["id"],
+        time=array(rows.table["time"]).cast(pa.int64()),
+        evidence=evidence,
+        file_index=rows.file,
+        file_paths=names,
+        only_unlinked=True,
+        **columns,
+    )
+
+
+def _column(table: pa.Table, name: str) -> pa.Array | None:
+    return array(table[name]) if name in table.column_names else None
+
+
+def _nodes(profiles: pa.Array) -> pa.Table:
+    kinds = pa.array(np.full(len(profiles), USER_ID, np.int8))
+    return pa.Table.from_arrays([kinds, profiles.cast(pa.string())], schema=NODES)
+
+
+def sharded(table: pa.Table, by: str, count: int) -> Blocks:
+    """A table in packed blocks, by the shard of one of its columns."""
+    if not table.num_rows:
+        return []
+    if count == 1:
+        return [(0, block) for block in split(table)]
+    shard = shards(array(table[by]), count)
+    order = np.argsort(shard, kind="stable")
+    bounds = np.searchsorted(shard[order], np.arange(count + 1))
+    return [
+        (number, block)
+        for number, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+        if end > begin
+        for block in split(table.take(pa.array(order[begin:end])))
+    ]
+
+
+def _key_blocks(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], row_count: int, count: int) -> Blocks:
+    """The keys of a unit's rows, put at their place among its rows, whatever order the chunks came in."""
+    pairs = np.zeros((row_count, 2), np.uint64)
+    valid = np.zeros(row_count, bool)
+    for part, good, unit_row in parts:
+        pairs[unit_row] = part
+        valid[unit_row] = good
+    return list(pack_keys(pairs, valid, count))
+
+
+def _note_workspaces(rows: Rows, names: list[str], workspaces: dict[str, str]) -> None:
+    values = _column(rows.table, "app_group_id")
+    if values is None:
+        return
+    encoded = values.dictionary_encode()
+    for number, text in enumerate(encoded.dictionary.to_pylist()):
+        if text is not None and text.strip():
+            place = pc.index(encoded.indices, number).as_py()
+            name = names[int(rows.file[place])]
+            workspaces[text] = min(name, workspaces.get(text, name))
+
+

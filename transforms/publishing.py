@@ -1,0 +1,149 @@
+"""The end of the graph: profiles and persons gathered, figures summed and checked, the run published."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
+
+from transforms.elements import FILE, TALLY, Keyed, Meter, tagged, untagged
+from transforms.identity.links import unpack
+from transforms.mixpanel.profiles import engage_lines, latest
+from transforms.run import progress
+from transforms.run.accounting import Tally, merge, pack
+from transforms.run.gzip_lines import GzipLines
+from transforms.run.months import count_persons
+from transforms.run.publication import Written, publish_file
+from transforms.run.report import RunContext, publish_run
+from transforms.settings import Settings
+
+
+@dataclasses.dataclass
+class WriteProfiles(beam.PTransform):
+    """Writes ``profiles/``: one /engage update a person, each attribute with its latest value.
+
+    In: ``(shard, packed ATTRIBUTES)``; all updates of a person are in one shard. Out, tagged: ``FILES``, ``TALLIES``.
+    """
+
+    settings: Settings
+    output: str
+
+    FILES = "files"
+    TALLIES = "tallies"
+
+    def expand(self, attributes: beam.PCollection[Keyed]) -> DoOutputsTuple:
+        write = beam.ParDo(_WriteProfiles(self.settings, self.output)).with_output_types(Keyed, tallies=bytes)
+        return (
+            attributes
+            | "GroupAttributes" >> beam.GroupByKey()  # (shard, [attributes])
+            | "WriteProfileShard" >> write.with_outputs(self.TALLIES, main=self.FILES)
+        )
+
+
+class _WriteProfiles(beam.DoFn):
+    def __init__(self, settings: Settings, output: str) -> None:
+        self._settings = settings
+        self._output = output
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
+        shard, blocks = element
+        meter = Meter("write_profiles")
+        table = latest(pa.concat_tables([unpack(block) for block in blocks]))
+        lines = GzipLines()
+        for line in engage_lines(table, self._settings.profile_updates):
+            lines.add(line, 1)
+        if lines.rows:
+            path = f"profiles/part-{shard:05d}.ndjson.gz"
+            yield 0, tagged(FILE, publish_file(self._output, path, lines.finish(), lines.rows).to_bytes())
+        yield TaggedOutput(WriteProfiles.TALLIES, pack(meter.tally({"profile_lines": lines.rows})))
+
+
+@dataclasses.dataclass
+class CountPersons(beam.PTransform):
+    """Counts distinct persons by month and type. In: ``(shard, packed PERSON_MONTHS)``. Out: tallies."""
+
+    def expand(self, persons: beam.PCollection[Keyed]) -> beam.PCollection[bytes]:
+        return (
+            persons
+            | "GroupPersons" >> beam.GroupByKey()  # (shard, [person months])
+            | "CountDistinct" >> beam.ParDo(_CountPersons()).with_output_types(bytes)
+        )
+
+
+class _CountPersons(beam.DoFn):
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
+        meter = Meter("count_persons")
+        table = pa.concat_tables([unpack(block) for block in element[1]])
+        yield pack(meter.tally(count_persons(table)))
+
+
+class MergeTallies(beam.CombineFn):
+    """Sums tallies (bytes in, bytes out)."""
+
+    def create_accumulator(self) -> bytes:
+        return pack({})
+
+    def add_input(self, accumulator: bytes, element: bytes) -> bytes:
+        return pack(merge(orjson.loads(accumulator), orjson.loads(element)))
+
+    def merge_accumulators(self, accumulators: Iterable[bytes]) -> bytes:
+        total: Tally = {}
+        for accumulator in accumulators:
+            merge(total, orjson.loads(accumulator))
+        return pack(total)
+
+    def extract_output(self, accumulator: bytes) -> bytes:
+        return accumulator
+
+
+@dataclasses.dataclass
+class Publish(beam.PTransform):
+    """Checks that everything adds up, then writes reports and manifest: the run's last act.
+
+    In: a dict of ``files`` ((0, manifest entry) pairs) and ``tallies`` (figures). Out: the report, as bytes.
+
+    Raises:
+        AccountingError, TooManyRejects, MixedWorkspaces: nothing is published.
+    """
+
+    context: RunContext
+
+    def expand(self, inputs: dict[str, Any]) -> beam.PCollection[bytes]:
+        total = (
+            inputs["tallies"]
+            | "SumTallies" >> beam.CombineGlobally(MergeTallies())
+            | "KeyTotal" >> beam.Map(_keyed_total).with_output_types(Keyed)  # (0, tally)
+        )
+        return (
+            (inputs["files"], total)
+            | "FilesAndTotal" >> beam.Flatten()
+            | "GatherFiles" >> beam.GroupByKey()  # (0, [manifest entry or tally])
+            | "PublishRun" >> beam.ParDo(_Publish(self.context)).with_output_types(bytes)
+        )
+
+
+def _keyed_total(total: bytes) -> Keyed:
+    return 0, tagged(TALLY, total)
+
+
+class _Publish(beam.DoFn):
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
+        meter = Meter("publish")
+        files: list[Written] = []
+        total: Tally = {}
+        for item in element[1]:
+            tag, body = untagged(item)
+            if tag == FILE:
+                files.append(Written.from_bytes(body))
+            else:
+                merge(total, orjson.loads(body))
+        yield publish_run(self._context, files, meter.tally(total))
+        progress.advance("publish", 1, 0)

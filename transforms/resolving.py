@@ -1,0 +1,222 @@
+"""Who is who, in Beam: links to the forest, its certificate, the identity files, and the answers to each unit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
+
+from transforms.elements import (
+    ANSWER, ASKED, DELETED, FILE, LINKS, NODES, REPEATS, RESOLVED, WORKSPACES, Keyed, Meter, numbers, tagged, untagged,
+    with_numbers,
+)  # fmt: skip
+from transforms.identity import repeats
+from transforms.identity.answers import answer_table, identity_files
+from transforms.identity.certificate import certify
+from transforms.identity.columns import array
+from transforms.identity.evidence import sharded
+from transforms.identity.forest import resolve
+from transforms.identity.links import LinkTable, NodeTable, split, unpack
+from transforms.identity.score import score
+from transforms.run import progress
+from transforms.run.accounting import pack as pack_tally
+from transforms.run.publication import publish_file
+from transforms.settings import Plan, Settings
+from transforms.stores.store import StoreError, store_for
+
+
+class MixedWorkspaces(Exception):
+    """Rows of several Braze workspaces, whose external ids may mean different people."""
+
+    def __init__(self, workspaces: dict[str, str]) -> None:
+        found = ", ".join(f"[{name}] in {file}" for name, file in sorted(workspaces.items())[:5])
+        super().__init__(
+            f"the export has rows of {len(workspaces)} workspaces (app_group_id): {found}; their external ids may mean "
+            "different people: run each on its own, or say --mixed_workspaces if they mean the same"
+        )
+
+
+@dataclasses.dataclass
+class ResolveIdentities(beam.PTransform):
+    """Finds out which ids are one person, proves it, and writes ``identities/``.
+
+    In: ``(shard, links, lone ids or deleted profiles)`` of ``ReadIds.LINKS``. Out, tagged: ``RESOLVED`` (shard, the
+    profiles with a known user, or deleted, and what is known of them), ``FILES`` (manifest entries), ``TALLIES``.
+
+    Raises:
+        CertificateError: the result contradicts itself; nothing is published.
+    """
+
+    settings: Settings
+    plan: Plan
+    output: str
+    truth: str | None = None
+
+    RESOLVED = "resolved"
+    FILES = "files"
+    TALLIES = "tallies"
+
+    def expand(self, links: beam.PCollection[Keyed]) -> DoOutputsTuple:
+        if self.plan.id_shards > 1:
+            links = (
+                links
+                | "GroupLinks" >> beam.GroupByKey()  # (shard, [block])
+                | "UniqueLinks" >> beam.ParDo(_UniqueLinks()).with_output_types(Keyed)  # (0, block)
+            )
+        resolve_all = beam.ParDo(_Resolve(self.settings, self.plan, self.output, self.truth)).with_output_types(
+            Keyed, files=Keyed, tallies=bytes
+        )
+        return (
+            links
+            | "GatherLinks" >> beam.GroupByKey()  # (0, [block])
+            | "Resolve" >> resolve_all.with_outputs(self.FILES, self.TALLIES, main=self.RESOLVED)
+        )
+
+
+class _Gathered:
+    """Links, lone ids and deleted profiles out of packed blocks, each once."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        links, nodes, deleted = LinkTable(), NodeTable(), NodeTable()
+        self.workspaces: dict[str, str] = {}
+        for element in blocks:
+            tag, body = untagged(element)
+            if tag == LINKS:
+                links.add(unpack(body))
+            elif tag == NODES:
+                nodes.add(unpack(body))
+            elif tag == DELETED:
+                deleted.add(unpack(body))
+            elif tag == WORKSPACES:
+                for workspace, file in orjson.loads(body).items():
+                    self.workspaces[workspace] = min(file, self.workspaces.get(workspace, file))
+        self.links, self.nodes, self.deleted = links.result(), nodes.result(), deleted.result()
+
+
+class _UniqueLinks(beam.DoFn):
+    """Makes one shard's links, ids and deleted profiles unique before they all meet in one place."""
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
+        gathered = _Gathered(element[1])
+        for tag, table in ((LINKS, gathered.links), (NODES, gathered.nodes), (DELETED, gathered.deleted)):
+            for block in split(table):
+                yield 0, tagged(tag, block)
+        yield 0, tagged(WORKSPACES, orjson.dumps(gathered.workspaces))
+
+
+class _Resolve(beam.DoFn):
+    def __init__(self, settings: Settings, plan: Plan, output: str, truth: str | None) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._output = output
+        self._truth = truth
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
+        meter = Meter("resolve")
+        gathered = _Gathered(element[1])
+        if len(gathered.workspaces) > 1 and not self._settings.mixed_workspaces:
+            raise MixedWorkspaces(gathered.workspaces)
+        resolution = resolve(
+            gathered.links,
+            gathered.nodes,
+            device_links=self._settings.device_links,
+            max_profiles_per_device=self._settings.max_profiles_per_device,
+        )
+        certify(resolution.links, resolution.ids)
+        figures = dict(resolution.figures)
+        if self._truth is not None:
+            figures["score"] = score(resolution.profiles, _truth(self._truth))
+        paths = 0
+        for path, data, rows in identity_files(resolution):
+            paths += 1
+            written = publish_file(self._output, path, data, rows)
+            yield TaggedOutput(ResolveIdentities.FILES, (0, tagged(FILE, written.to_bytes())))
+        answers = answer_table(resolution.profiles, array(gathered.deleted["id"]))
+        for shard, block in sharded(answers, "profile", self._plan.id_shards):
+            yield shard, meter.sent(tagged(RESOLVED, block))
+        tally = meter.tally({"identity": figures, "identity_files": paths, "deleted_profiles": gathered.deleted.num_rows})
+        yield TaggedOutput(ResolveIdentities.TALLIES, pack_tally(tally))
+        progress.advance("resolve", 1, resolution.ids.num_rows)
+
+
+def _truth(path: str) -> dict[str, str]:
+    data = store_for(path).get(path)
+    if data is None:
+        raise StoreError(f"--truth {path} is not there")
+    truth: dict[str, str] = orjson.loads(data)
+    return truth
+
+
+@dataclasses.dataclass
+class AnswerUnits(beam.PTransform):
+    """Tells each unit who its profiles are.
+
+    In: a dict of ``asked`` (``ReadIds.ASKED``) and ``resolved`` (``ResolveIdentities.RESOLVED``), both keyed by shard.
+    Out: ``(unit number, how many profiles are answered for, and the known or deleted ones of them)``.
+    """
+
+    def expand(self, inputs: dict[str, beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
+        return (
+            (inputs["asked"], inputs["resolved"])
+            | "AskedAndResolved" >> beam.Flatten()
+            | "GroupByShard" >> beam.GroupByKey()  # (shard, [asked or resolved block])
+            | "Answer" >> beam.ParDo(_Answer()).with_output_types(Keyed)  # (unit, answer)
+        )
+
+
+class _Answer(beam.DoFn):
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
+        asked: list[bytes] = []
+        tables: list[pa.Table] = []
+        for item in element[1]:
+            tag, body = untagged(item)
+            if tag == ASKED:
+                asked.append(body)
+            else:
+                tables.append(unpack(body))
+        table = pa.concat_tables(tables).combine_chunks() if tables else None
+        for body in asked:
+            unit, _, block = numbers(body)
+            profiles = array(unpack(block)["id"])
+            blocks = [b""]
+            if table is not None:
+                found = pc.index_in(profiles, value_set=table["profile"]).drop_null()
+                blocks = split(table.take(found)) or blocks
+            for number, answer in enumerate(blocks):
+                yield unit, tagged(ANSWER, with_numbers(0 if number else len(profiles), 0, answer))
+
+
+@dataclasses.dataclass
+class FindRepeats(beam.PTransform):
+    """Finds rows whose event type and id came before.
+
+    In: ``(shard, event-id keys of a unit)`` of ``ReadIds.KEYS``. Out: ``(unit number, how many keys are answered for,
+    rows to drop, rows that others were dropped for)``.
+    """
+
+    def expand(self, keys: beam.PCollection[Keyed]) -> beam.PCollection[Keyed]:
+        return (
+            keys
+            | "GroupKeys" >> beam.GroupByKey()  # (shard, [keys of a unit])
+            | "FindEqualKeys" >> beam.ParDo(_FindRepeats()).with_output_types(Keyed)  # (unit, repeats)
+        )
+
+
+class _FindRepeats(beam.DoFn):
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
+        blocks: list[tuple[int, bytes]] = []
+        counts: dict[int, int] = {}
+        for body in element[1]:
+            unit, _, block = numbers(body)
+            blocks.append((unit, block))
+            counts[unit] = counts.get(unit, 0) + repeats.count_keys(block)
+        answers = dict(repeats.find_repeats(blocks))
+        del blocks
+        for unit in sorted(counts):
+            body = with_numbers(counts[unit], 0, answers.get(unit, repeats.NO_REPEATS))
+            yield unit, tagged(REPEATS, body)

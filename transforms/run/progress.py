@@ -1,0 +1,47 @@
+"""How far a run is, told by the processes that do the work to the one that shows it: a small file each.
+
+The folder's name travels in an environment variable, which worker processes of this machine inherit; where it is not
+set (on a cluster), nothing is told.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+FOLDER_VARIABLE = "CURRENTS_TO_MIXPANEL_PROGRESS"
+STAGES = ("read_ids", "resolve", "write_events", "publish")
+
+_ENTRY = struct.Struct("<QQ")
+_counts = [[0, 0] for _ in STAGES]
+
+
+def advance(stage: str, files: int, rows: int) -> None:
+    """Add files and rows to what this process has done of a stage."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return
+    entry = _counts[STAGES.index(stage)]
+    entry[0] += files
+    entry[1] += rows
+    try:
+        # One write of under a page: a reader sees the old counts or the new ones.
+        with open(os.path.join(folder, str(os.getpid())), "wb") as file:
+            file.write(b"".join(_ENTRY.pack(*counts) for counts in _counts))
+    except OSError:
+        return  # a progress line is worth no run
+
+
+def totals(folder: str) -> dict[str, tuple[int, int]]:
+    """(Files, rows) done by stage, over all processes."""
+    sums = [[0, 0] for _ in STAGES]
+    for name in os.listdir(folder):
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                data = file.read()
+        except OSError:
+            continue
+        for number, (files, rows) in enumerate(_ENTRY.iter_unpack(data[: len(data) // _ENTRY.size * _ENTRY.size])):
+            sums[number][0] += files
+            sums[number][1] += rows
+    return {stage: (files, rows) for stage, (files, rows) in zip(STAGES, sums, strict=True)}

@@ -1,0 +1,207 @@
+"""The run's last act: hold the figures against each other, make the reports, publish."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from transforms.currents import catalog
+from transforms.mixpanel.outcomes import OUTCOMES
+from transforms.run.accounting import AccountingError, Tally, check_rejects, check_sum
+from transforms.run.publication import Written, finish
+from transforms.run.report_html import render
+from transforms.settings import Plan, Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """What the publishing step must know of the run; plain values, no secret among them."""
+
+    output: str
+    digest: str
+    settings: Settings
+    plan: Plan
+    command: str
+    flags: dict[str, Any]
+    versions: dict[str, str]
+    started: float
+    launcher_process: int
+
+
+def publish_run(context: RunContext, files: Sequence[Written], total: Tally) -> bytes:
+    """Check, report, publish; returns the report's JSON.
+
+    Raises:
+        AccountingError: figures that must agree do not.
+        TooManyRejects: more rows are unfit than allowed.
+    """
+    report = build_report(context, files, total)
+    check_conservation(context, files, total, report["rows"])
+    check_rejects(total, context.settings.max_reject_share)
+    body = orjson.dumps(report, option=orjson.OPT_INDENT_2)
+    page = render(report).encode("utf-8", "replace")
+    finish(context.output, context.digest, files, {"report.json": body, "report.html": page})
+    return body
+
+
+def check_conservation(context: RunContext, files: Sequence[Written], total: Tally, rows: dict[str, int]) -> None:
+    """Nothing was lost or doubled between the steps: units, files, rows, lines, all as often as they must be.
+
+    Raises:
+        AccountingError: something was.
+    """
+    check_sum(rows)
+    for kind, outcomes in total.get("rows_by_type", {}).items():
+        check_sum(outcomes, kind)
+    lines = {folder: sum(f.rows or 0 for f in files if f.path.startswith(f"{folder}/")) for folder in _LINES}
+    damage_lines = total.get("damaged", {}).get("lines", 0)
+    pairs = {
+        "units read for ids": (total["narrow"]["units"], context.plan.units),
+        "units written": (total["units"], context.plan.units),
+        "files read": (total["files"]["read"], context.plan.files),
+        "lines in events/": (lines["events"], rows["events"]),
+        "lines in rejects/": (lines["rejects"], rows["rejects"] + damage_lines),
+        "lines in deletions/": (lines["deletions"], rows["deletions"]),
+        "lines in profiles/": (lines["profiles"], total.get("profile_lines", 0)),
+        "identity files": (sum(f.path.startswith("identities/") for f in files), total["identity_files"]),
+        "files of different names": (len({f.path for f in files}), len(files)),
+        "rows withheld, by reason": (sum(total.get("withheld", {}).values()), rows["withheld"]),
+        "rows rejected, by reason": (sum(total.get("rejects", {}).values()), rows["rejects"]),
+    }
+    for what, (found, expected) in pairs.items():
+        if found != expected:
+            raise AccountingError(f"{what}: [{found}], and there must be [{expected}]; run again, or on another runner")
+    if total["wide"]["rows"] > total["narrow"]["rows"]:
+        raise AccountingError(
+            f"pass 2 read {total['wide']['rows']} rows, pass 1 only {total['narrow']['rows']}: the input changed"
+        )
+
+
+_LINES = ("events", "rejects", "deletions", "profiles")
+
+
+def build_report(context: RunContext, files: Sequence[Written], total: Tally) -> dict[str, Any]:
+    """``report.json``: see docs for every key."""
+    by_type = {kind: _outcomes(rows) for kind, rows in sorted(total.get("rows_by_type", {}).items())}
+    rows = {outcome: sum(kind[outcome] for kind in by_type.values()) for outcome in OUTCOMES}
+    wall = time.time() - context.started
+    identity = dict(total.get("identity", {}))
+    made_known = identity.pop("made_known", {})
+    identity["profiles_known_through"] = {via: n for via, n in made_known.items() if via != "none"}
+    identity["anonymous_profiles"] = made_known.get("none", 0)
+    identity["device_links"] = context.settings.device_links
+    identity["id_merge"] = context.settings.id_merge
+    damaged = {"files": 0, "blocks": 0, "whole_files": 0, "rows_lost": 0, "examples": [], **total.get("damaged", {})}
+    persons = total.get("persons", {})
+    report = {
+        "status": "published",
+        "title": f"Braze Currents to Mixpanel: {context.output.rstrip('/').rpartition('/')[2]}",
+        "command": context.command,
+        "versions": context.versions,
+        "flags": context.flags,
+        "now": context.settings.now,
+        "rows": rows,
+        "rows_by_type": by_type,
+        "withheld": _sorted(total.get("withheld", {})),
+        "withheld_by_type": dict(sorted(total.get("withheld_by_type", {}).items())),
+        "rejects": _sorted(total.get("rejects", {})),
+        "reject_examples": total.get("reject_examples", []),
+        "damaged": {key: damaged[key] for key in ("files", "blocks", "whole_files", "rows_lost", "examples")},
+        "files": total["files"],
+        "units": context.plan.units,
+        "unknown_types": {
+            kind: {"sent_as": catalog.readable_name(kind), "rows": found["rows"]}
+            for kind, found in sorted(total.get("unknown_types", {}).items())
+        },
+        "unknown_columns": dict(sorted(total.get("unknown_columns", {}).items())),
+        "limits": total.get("limits", {}),
+        "identity": identity,
+        "persons": {
+            key: {name: _person_counts(found) for name, found in sorted(persons.get(key, {}).items())}
+            for key in ("by_month", "by_type")
+        },
+        "events_by_day": dict(sorted(total.get("events_by_day", {}).items())),
+        "gain": _gain(total, made_known),
+        "timing": {
+            "seconds": {stage: round(seconds, 3) for stage, seconds in total.get("seconds", {}).items()},
+            "wall_seconds": round(wall, 3),
+            "rows_per_second": round(rows["read"] / wall) if wall > 0 else 0,
+            "peak_memory_bytes": _peak_memory(context, total),
+            "largest_shuffle_element_bytes": total.get("max_element_bytes", 0),
+        },
+        "outputs": [
+            {"path": f.path, "rows": f.rows, "bytes": f.bytes} for f in sorted(files, key=lambda file: file.path)
+        ],
+        "warnings": [],
+    }
+    report["warnings"] = warnings(report, context.flags)
+    return report
+
+
+def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
+    """What somebody should look at, a sentence each."""
+    found = []
+    damaged = report["damaged"]
+    if damaged["files"]:
+        found.append(
+            f"{damaged['files']} damaged file(s): {damaged['rows_lost']} row(s) known to be lost; rejects/ names each"
+        )
+    if flags.get("since") is not None or flags.get("until") is not None:
+        found.append("identity has seen only the hours of --since and --until: a device may look unshared that is shared")
+    if report["unknown_types"]:
+        found.append(f"{len(report['unknown_types'])} event type(s) that the catalogue lacks were sent as they are")
+    contested = report["identity"].get("contested_devices", 0)
+    if contested:
+        found.append(f"{contested} device(s) are shared by several known users, and link nobody")
+    if report["identity"].get("quarantined_devices", 0):
+        found.append(f"{report['identity']['quarantined_devices']} device(s) have too many profiles to link any")
+    return found
+
+
+def _gain(total: Tally, made_known: dict[str, int]) -> dict[str, Any]:
+    gain = {
+        "native_rows": 0, "anonymous_rows": 0, "rows_joined_to_known": 0, "known_rows_of_other_types": 0,
+        "persons_with_earlier_history": 0, "persons_native_never_sends": 0, **total.get("gain", {}),
+    }  # fmt: skip
+    days = sorted((int(day), count) for day, count in gain.pop("days_earlier", {}).items())
+    half = sum(count for _, count in days) / 2
+    gain["median_days_earlier"] = 0.0
+    for day, count in days:
+        half -= count
+        if half <= 0:
+            gain["median_days_earlier"] = float(day)
+            break
+    gain["profiles_made_known"] = made_known.get("profile", 0) + made_known.get("device", 0)
+    return gain
+
+
+def _peak_memory(context: RunContext, total: Tally) -> int:
+    """Bytes, summed over the processes that worked, the launcher included where it runs on this machine."""
+    peaks = dict(total.get("memory", {}))
+    launcher = f"max_{context.launcher_process}"
+    if launcher not in peaks:
+        try:
+            with open(f"/proc/{context.launcher_process}/status", encoding="ascii") as status:
+                peaks[launcher] = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+        except (OSError, StopIteration):
+            pass
+    return sum(peaks.values())
+
+
+def _outcomes(rows: dict[str, int]) -> dict[str, int]:
+    return {outcome: rows.get(outcome, 0) for outcome in OUTCOMES}
+
+
+def _person_counts(found: dict[str, int]) -> dict[str, int]:
+    return {key: found.get(key, 0) for key in ("known", "anonymous", "events_known", "events_anonymous")}
+
+
+def _sorted(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
