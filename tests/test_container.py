@@ -82,9 +82,13 @@ def test_a_broken_block_costs_only_itself(codec: str) -> None:
 @pytest.mark.parametrize("codec", sorted(set(CODECS) - {"null"}))
 def test_bytes_behind_a_compressed_stream_are_damage(codec: str) -> None:
     content = avro(codec=codec, block_bytes=1 << 20)
-    block = read_container(content).blocks[0]
-    data = content[block.offset + 3 : -16] if len(content) - block.offset > 84 else content[block.offset + 2 : -16]
-    longer = content[: block.offset] + b"\x50" + _varint(len(data) + 5) + data + b"extra" + MARKER
+    header = content[: read_container(content).blocks[0].offset]
+    count = _varint(len(ROWS))
+    # The size takes one byte where it is below 64.
+    start = len(header) + len(count) + (1 if len(content) - 16 - len(header) - len(count) - 1 < 64 else 2)
+    data = content[start:-16]
+    assert content == header + count + _varint(len(data)) + data + MARKER
+    longer = header + count + _varint(len(data) + 5) + data + b"extra" + MARKER
     container = read_container(longer)
     assert container.blocks == ()
     assert only_damage(container).reason == "block_corrupt"
@@ -126,6 +130,16 @@ def test_a_damaged_marker_costs_the_block_before_it(index: int) -> None:
     assert only_damage(container).reason == "sync_marker"
     assert only_damage(container).rows_lost == lost.rows
     assert container.rows == len(ROWS)
+
+
+def test_a_damaged_marker_in_the_header_costs_nothing_where_the_blocks_agree() -> None:
+    content = avro()
+    whole = read_container(content)
+    container = read_container(flipped(content, whole.blocks[0].offset - 5))
+    assert container.blocks == whole.blocks
+    assert (only_damage(container).reason, only_damage(container).rows_lost) == ("header", 0)
+    alone = read_container(flipped(avro(block_bytes=1 << 20), whole.blocks[0].offset - 5))
+    assert (only_damage(alone).reason, only_damage(alone).rows_lost) == ("sync_marker", len(ROWS))
 
 
 def test_two_broken_blocks_side_by_side() -> None:

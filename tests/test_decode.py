@@ -206,6 +206,27 @@ def test_a_block_that_does_not_decode_is_named_and_the_others_stay(what: str, in
     assert chunk.file.tolist() == [0] * 80 + [1] * len(kept) + [2] * 80
 
 
+def test_a_character_torn_between_two_values_is_invalid_utf8() -> None:
+    first, second = ({**row, "properties": None, "reasons": []} for row in make_rows(2))
+    container = read_container(avro([{**first, "user_id": "mA"}, {**second, "user_id": "Bm"}]))
+    torn = container.blocks[0].data.replace(b"A", b"\xc3").replace(b"B", b"\xa9")
+    chunks, (damage,) = split(decode([(0, with_data(container, 0, torn))], ["id", "user_id"]))
+    assert (chunks, damage.damage.reason) == ([], "invalid_utf8")
+
+
+def test_a_changed_byte_that_moves_text_into_the_next_column_is_seen() -> None:
+    """A shorter text whose last byte then passes for a union branch: the engine takes it without an error."""
+    rows = [{**row, "properties": "xyz", "reasons": [], "archived": None} for row in make_rows(3)]
+    schema = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "carrier", "type": ["null", "string"]}]}
+    schema["fields"] = [field for field in schema["fields"] if field["name"] != "reasons"]
+    container = read_container(avro([{**row, "carrier": None} for row in rows], schema))
+    data = container.blocks[0].data
+    moved = data.replace(b"\x06xyz", b"\x04xyz", 1)
+    assert moved != data
+    chunks, (damage,) = split(decode([(0, with_data(container, 0, moved))]))
+    assert (chunks, damage.damage.reason) == ([], "block_corrupt")
+
+
 def test_a_block_that_only_the_engine_refuses_is_read_strictly(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = make_rows(80)
     container = read_container(avro(rows))

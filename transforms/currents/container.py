@@ -190,6 +190,7 @@ class _Walk:
         self.index = 0
 
     def run(self) -> None:
+        self._mend_marker()
         content, marker, total = self.content, self.marker, len(self.content)
         position = self.start
         while position < total:
@@ -218,34 +219,48 @@ class _Walk:
             else:
                 position = self._resume(offset, position, count, size)
 
-    def _block_or_end_at(self, position: int) -> bool:
-        """Whether the file ends here, or a block begins here that ends in the sync marker."""
-        if position == len(self.content):
-            return True
+    def _mend_marker(self) -> None:
+        """Takes the marker on which the first two blocks agree where the header's own stands behind no block."""
+        first = self._end_of_block_at(self.start)
+        if first is None or self._marker_at(first) == self.marker or self.content.find(self.marker, self.start) >= 0:
+            return
+        second = self._end_of_block_at(first + _MARKER_BYTES)
+        if second is None or self._marker_at(second) != self._marker_at(first):
+            return
+        self.marker = self._marker_at(first)
+        detail = "the header's sync marker is damaged, the blocks' own is taken, no row is lost: upload it again"
+        self.damages.append(Damage("header", detail, None, None, 0))
+
+    def _marker_at(self, position: int) -> bytes:
+        return self.content[position : position + _MARKER_BYTES]
+
+    def _end_of_block_at(self, position: int) -> int | None:
+        """Where the data of a block beginning at ``position`` ends by its header; None if that leads nowhere."""
         try:
             count, position = _long(self.content, position)
             size, position = _long(self.content, position)
         except (_Cut, ValueError):
-            return False
+            return None
         end = position + size
-        return count >= 0 and size >= 0 and self.content[end : end + _MARKER_BYTES] == self.marker
+        return end if count >= 0 and size >= 0 and end + _MARKER_BYTES <= len(self.content) else None
+
+    def _block_or_end_at(self, position: int) -> bool:
+        """Whether the file ends here, or a block begins here that ends in the sync marker."""
+        if position == len(self.content):
+            return True
+        end = self._end_of_block_at(position)
+        return end is not None and self._marker_at(end) == self.marker
 
     def _resume(self, offset: int, position: int, count: int | None, size: int | None) -> int:
         """Loses the block at ``offset``, whose size leads nowhere, and returns where the next one begins."""
         found = self.content.find(self.marker, offset)
         if found < 0:
             known = self._believed(count, size if size is not None else len(self.content) - position)
-            self._lose(
-                "truncated",
-                f"the file ends inside the block that begins at byte {offset}: upload it again",
-                known,
-            )
+            detail = f"the file ends inside the block that begins at byte {offset}: upload it again"
+            self._lose("truncated", detail, known)
             return len(self.content)
-        self._lose(
-            "block_corrupt",
-            f"the header of the block at byte {offset} is damaged: upload the file again",
-            self._believed(count, found - position),
-        )
+        detail = f"the header of the block at byte {offset} is damaged: upload the file again"
+        self._lose("block_corrupt", detail, self._believed(count, found - position))
         return found + _MARKER_BYTES
 
     def _believed(self, count: int | None, size: int) -> int | None:

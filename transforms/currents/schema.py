@@ -66,7 +66,8 @@ def parse_schema(text: bytes) -> Schema | SchemaError:
         return _parse(text)
     except SchemaError as error:
         return error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except Exception as error:
+        # JSON of any shape arrives here: KeyError, TypeError, RecursionError, fastavro's own errors, ...
         return SchemaError("header", f"the header's avro.schema is no Avro schema ({error}): export the file again")
 
 
