@@ -84,7 +84,8 @@ def resolve_by_hand(
             status[link] = "accepted"
         else:
             status[link] = "redundant" if final.find(link.ends[0]) == final.find(link.ends[1]) else "refused"
-    ids, profiles = [], {}
+    ids: list[dict[str, str | None]] = []
+    by_profile: dict[str, tuple[str | None, str]] = {}
     for node in sorted(final.parent, key=str.encode):
         kind, name = node.split(":", 1)
         known = final.known(node)
@@ -92,8 +93,8 @@ def resolve_by_hand(
         distinct = "$device:" + name if kind == "user_id" and known is None else known
         ids.append({"id_type": kind, "id": name, "distinct_id": distinct, "cluster": cluster})
         if kind == "user_id":
-            profiles[name] = (known, _via(node, known, accepted))
-    return status, ids, profiles
+            by_profile[name] = (known, _via(node, known, accepted))
+    return status, ids, by_profile
 
 
 def _via(node: str, known: str | None, accepted: set[Link]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.identity import links as module
+from transforms.identity import tables as module
 from transforms.identity.columns import bytewise_order
 from transforms.identity.ids import DISALLOWED, ID_TYPES, usable
 from transforms.identity.links import (
@@ -174,6 +174,10 @@ def test_any_string_type_will_do(kind: pa.DataType) -> None:
     )
     assert as_dict(links) == {(2, "x", "x"): (1, b"x", b"f"), (2, "y", "y"): (3, b"y", b"f")}
     assert nodes.num_rows == 4
+
+
+def by_bytes(key: tuple[int, str, str]) -> tuple[int, bytes, bytes]:
+    return key[0], key[1].encode(), key[2].encode()
 
 
 LINK = st.fixed_dictionaries(

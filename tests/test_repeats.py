@@ -53,7 +53,7 @@ def test_blocks_are_small_and_name_their_rows() -> None:
     valid = np.arange(5000) % 7 > 0
     for shards, max_bytes in ((1, 1000), (3, 10_000), (512, 4_000_000)):
         seen = np.zeros_like(valid)
-        shard_of = {}
+        shard_of: dict[bytes, int] = {}
         for shard, block in pack_keys(pairs, valid, shards, max_bytes):
             assert len(block) <= max_bytes
             found, rows = unpack_keys(block)

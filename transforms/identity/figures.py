@@ -8,8 +8,7 @@ import numpy as np
 
 from transforms.identity.columns import array
 from transforms.identity.graph import REFUSED, STATUSES, VIA, Graph
-from transforms.identity.ids import EXTERNAL_USER_ID, ID_TYPES, USER_ID
-from transforms.identity.links import B_TYPES, DEVICE
+from transforms.identity.ids import B_TYPES, DEVICE, EXTERNAL_USER_ID, ID_TYPES, USER_ID
 
 EXAMPLES = 10
 _SIZES = {"1": 1, "2": 2, "3-5": 5, "6-10": 10, "11-100": 100}

@@ -30,8 +30,7 @@ from transforms.identity.graph import (
     Graph,
     build_graph,
 )
-from transforms.identity.ids import DEVICE_ID, EXTERNAL_USER_ID, ID_TYPES, USER_ID
-from transforms.identity.links import B_TYPES, DEVICE, OWN
+from transforms.identity.ids import B_TYPES, DEVICE, DEVICE_ID, EXTERNAL_USER_ID, ID_TYPES, OWN, USER_ID
 
 SOLE, FIRST, NONE = "sole", "first", "none"
 DEVICE_POLICIES = (SOLE, FIRST, NONE)

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.identity.columns import array, bytewise_order, leading_bytes, runs
-from transforms.identity.ids import ID_TYPES, USER_ID
-from transforms.identity.links import B_TYPES, DEVICE, OWN
+from transforms.identity.ids import B_TYPES, DEVICE, ID_TYPES, OWN, USER_ID
 
 STATUSES = ("accepted", "redundant", "refused", "contested", "quarantined")
 ACCEPTED, REDUNDANT, REFUSED, CONTESTED, QUARANTINED = range(5)

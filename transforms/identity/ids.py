@@ -1,4 +1,4 @@
-"""What an id is: its types, and which values name no one."""
+"""What ids and links are: their types, their tables, and which values name no one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ from transforms.identity.columns import plain, string_buffers
 ID_TYPES = ("device_id", "external_user_id", "user_id")
 """In bytewise order, so ids ordered by (position here, id) are ordered by (type, id) and by "type:id" too."""
 DEVICE_ID, EXTERNAL_USER_ID, USER_ID = range(3)
+
+OWN, PROFILE, DEVICE = 0, 1, 2
+"""Ranks of links: own external id, orphan and survivor, device."""
+
+B_TYPES = (EXTERNAL_USER_ID, USER_ID, DEVICE_ID)
+"""The type of a link's ``b``, by rank."""
+
+LINKS = pa.schema(
+    [
+        pa.field("rank", pa.int8(), False),
+        pa.field("a", pa.string(), False),
+        pa.field("b", pa.string(), False),
+        pa.field("time", pa.int64(), False),
+        pa.field("event_id", pa.string(), False),
+        pa.field("file", pa.string(), False),
+    ]
+)
+NODES = pa.schema([pa.field("id_type", pa.int8(), False), pa.field("id", pa.string(), False)])
 
 DISALLOWED = frozenset(
     (
