@@ -230,7 +230,9 @@ def test_memory_follows_distinct_links(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nodes_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ROWS_A_COMPACTION", 3)
     table = NodeTable()
-    rows = [{"id_type": n % 3, "id": name} for n in range(12) for name in ("\uffff", "\U0001f600", f"x{n % 2}")]
+    rows: list[Row] = [
+        {"id_type": n % 3, "id": name} for n in range(12) for name in ("\uffff", "\U0001f600", f"x{n % 2}")
+    ]
     for at in range(0, len(rows), 5):
         table.add(pa.Table.from_pylist(rows[at : at + 5], schema=NODES))
     found = [(row["id_type"], row["id"]) for row in table.result().to_pylist()]
