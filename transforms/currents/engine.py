@@ -14,6 +14,7 @@ import json
 import os
 import struct
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -77,14 +78,19 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
     return table.slice(0, rows)
 
 
-@functools.cache
-def _context() -> SessionContext:
-    # One partition: the rows come in the order of the file.
-    return SessionContext(SessionConfig().with_target_partitions(1))
+class _Contexts(threading.local):
+    """A context a thread, since the batch size is set on it before each query."""
+
+    def __init__(self) -> None:
+        # One partition: the rows come in the order of the file.
+        self.context = SessionContext(SessionConfig().with_target_partitions(1))
+
+
+_contexts = _Contexts()
 
 
 def _query(path: str, rows: int, columns: tuple[str, ...]) -> list[pa.RecordBatch]:
-    context = _context()
+    context = _contexts.context
     context.sql(f"SET datafusion.execution.batch_size = {rows}")
     frame = context.read_avro(path, file_extension="").select(*[f'"{name}"' for name in columns])
     batches: list[pa.RecordBatch] = frame.limit(rows).collect()

@@ -79,8 +79,8 @@ def _parse(text: bytes) -> Schema:
     # It refuses what is no schema: unknown types, ill-formed names.
     fastavro.parse_schema(json.loads(json.dumps(plain)))
     fields = {field["name"]: _kind(field["type"]) for field in plain["fields"]}
-    if len(fields) != len(plain["fields"]) or not all(map(_NAME.match, fields)):
-        raise SchemaError("header", "the schema names a column twice or not by Avro's rules: export the file again")
+    if len(fields) != len(plain["fields"]):
+        raise SchemaError("header", "the schema names a column twice: export the file again")
     _check_columns(fields, {field["name"]: field["type"] for field in declared["fields"]})
     name = plain["name"]
     if "." not in name and plain.get("namespace"):
@@ -91,7 +91,8 @@ def _parse(text: bytes) -> Schema:
         name=name,
         event_type=event_type_of(name),
         fields=fields,
-        simple=all(kind in _SIMPLE_KINDS for kind in fields.values()),
+        # Names beyond Avro's rules are read as they are, by the reader that does not mind.
+        simple=all(kind in _SIMPLE_KINDS for kind in fields.values()) and all(map(_NAME.match, fields)),
         least_row_bytes=max(2, _least_bytes(plain)),
     )
 
