@@ -247,6 +247,16 @@ def test_a_changed_byte_that_moves_text_into_the_next_column_is_seen() -> None:
     assert (chunks, damage.damage.reason) == ([], "block_corrupt")
 
 
+def test_a_row_that_runs_over_the_end_of_its_block_is_seen() -> None:
+    """Joined, the bytes below are two good rows; only the first block's end tells that they are not."""
+    schema = {**SCHEMA, "fields": [SCHEMA["fields"][2], SCHEMA["fields"][0]]}
+    container = read_container(avro([{"time": 1, "id": "abc"}, {"time": 1, "id": "x\x02z"}], schema, block_bytes=1))
+    assert [block.data for block in container.blocks] == [b"\x02\x06abc", b"\x02\x06x\x02z"]
+    (chunk,), (damage,) = split(decode([(0, with_data(container, 0, b"\x02\x06a"))]))
+    assert damage.damage.block == 0
+    assert chunk.table.to_pylist() == [{"time": 1, "id": "x\x02z"}]
+
+
 def test_a_block_that_only_the_engine_refuses_is_read_strictly(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = make_rows(80)
     container = read_container(avro(rows))

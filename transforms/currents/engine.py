@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import struct
@@ -73,9 +74,15 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
     # That all text is UTF-8 has been checked by the engine, value by value.
     if table.slice(rows, 1).to_pylist() != [{name: end_values[name] for name in columns}]:
         raise EngineError("the rows do not end where the blocks do")
-    if len(table.column_names) == len(schema.fields) and not is_exact(schema, data, table):
+    if len(table.column_names) == len(schema.fields) and not is_exact(schema, data, table, _starts(blocks)):
         raise EngineError("the rows are not what their bytes say")
     return table.slice(0, rows)
+
+
+def _starts(blocks: Sequence[Block]) -> dict[int, int]:
+    """The first row of each block, and of the end row, to the byte of the joined data at which it begins."""
+    rows = itertools.accumulate((block.rows for block in blocks), initial=0)
+    return dict(zip(rows, itertools.accumulate((len(block.data) for block in blocks), initial=0), strict=True))
 
 
 class _Contexts(threading.local):

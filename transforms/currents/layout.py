@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +34,10 @@ class _Column:
     item_null_tag: int | None = None
 
 
-def is_exact(schema: Schema, data: bytes, table: pa.Table) -> bool:
+def is_exact(schema: Schema, data: bytes, table: pa.Table, starts: Mapping[int, int]) -> bool:
     """Whether ``data`` is the plain Avro encoding of ``table``, which has all columns of the simple ``schema``.
+
+    ``starts`` are rows and the bytes at which they must begin.
 
     Encodings other than every writer's usual one (padded numbers, arrays in several blocks) count as not exact.
     """
@@ -52,6 +55,8 @@ def is_exact(schema: Schema, data: bytes, table: pa.Table) -> bool:
     if position[-1] != len(octets):
         return False
     position -= total
+    if (position[list(starts)] != list(starts.values())).any():
+        return False
     shift = 0
     for column in columns:
         if not column.tags_stand(octets[shift:], position):
