@@ -180,7 +180,7 @@ def run(
         unrecognised = not known and not update
         reasons = {
             "event_type": event_types is not None and not asked_for(event_type),
-            "excluded": not update and any(fnmatch.fnmatchcase(event_name(row), glob) for glob in exclude_events),
+            "excluded": not update and any(fnmatch.fnmatchcase(event_name(row), glob.replace("[", "[[]")) for glob in exclude_events),
             "native_drops": id_merge == "native" and not own,
             "left_to_native": native_since is not None and row.record["time"] >= native_since and own is not None
             and entry is not None and entry.sent_by_native_connector,
@@ -219,7 +219,15 @@ def run(
                 deletion_rows.append(row)
             else:
                 left.append(row)
-    deleted = {row.record[USER] for row in deletion_rows}
+    # A repeat deletes too: what was asked twice was asked.
+    deleted = {
+        row.record[USER]
+        for row in rows
+        if row.event_type == catalog.USER_DELETE_REQUEST
+        and row.record.get("id") is not None
+        and row.valid_time(now)
+        and row.usable(USER)
+    }
 
     updates: dict[str, list[tuple[int, bytes, dict[str, Any]]]] = defaultdict(list)
     for row in left:

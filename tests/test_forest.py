@@ -84,6 +84,27 @@ def test_equals_kruskal_by_hand(links: list[Link], nodes: list[tuple[int, str]],
     assert sum(resolution.figures["clusters_by_size"].values()) == resolution.figures["clusters"]
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_dense_graphs_equal_kruskal_by_hand(seed: int) -> None:
+    """Few ids, times and event ids: most orders are decided by the last tie-breaks, and many links refused."""
+    chance = random.Random(seed)
+    others = [chance.sample(names, 3) for names in (USERS, PROFILES, DEVICES)]
+    events = chance.choice([EVENTS[:3], EVENTS[4:7], EVENTS[7:], [""]])
+    found = {}
+    for _ in range(chance.randint(5, 40)):
+        rank, a = chance.randint(0, 2), chance.choice(PROFILES)
+        link = Link(rank, a, chance.choice(others[rank]), chance.randint(0, 1), chance.choice(events))
+        if rank != 1 or a != link.b:
+            found[link[:3]] = link
+    links, policy, limit = list(found.values()), POLICIES[seed % 3], chance.choice([2, 3, 20])
+    resolution = run(links, policy, limit)
+    status, ids, profiles = resolve_by_hand(links, [], policy, limit)
+    assert statuses(resolution) == {(link.rank, link.a, link.b): said for link, said in status.items()}
+    assert resolution.ids.to_pylist() == ids
+    said = {row["id"]: (row["known_user"], row["via"]) for row in resolution.profiles.to_pylist()}
+    assert said == profiles
+
+
 @settings(max_examples=50, deadline=None)
 @given(GRAPH, st.sampled_from(POLICIES), st.randoms(use_true_random=False))
 def test_order_and_repetition_do_not_matter(links: list[Link], policy: str, chance: random.Random) -> None:

@@ -78,7 +78,9 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
             asked = usable_or_null(user_id.filter(pa.array(evidence)).unique()).drop_null()
             profiles.append(asked)
             if rows.event_type == catalog.USER_DELETE_REQUEST:
-                deleted.add(_nodes(asked))
+                # Only a row that makes a line in deletions/ deletes: one without an id is a reject.
+                named = user_id.filter(pa.array(evidence & np.asarray(array(rows.table["id"]).is_valid())))
+                deleted.add(_nodes(usable_or_null(named.unique()).drop_null()))
         pairs, valid = keys(rows.event_type, rows.table["id"])
         key_parts.append((pairs, valid & evidence, rows.unit_row))
         _note_workspaces(rows, names, workspaces)

@@ -38,9 +38,10 @@ def event_names(event_type: str, table: pa.Table) -> pa.Array:
     base = catalog.mixpanel_name(event_type)
     if event_type != catalog.CUSTOM_EVENT or "name" not in table.column_names:
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(table.num_rows, np.int32)), pa.array([base]))
-    encoded = pc.fill_null(column(table, "name"), "").dictionary_encode()
-    names = pc.binary_join_element_wise(base, encoded.dictionary, " ")
-    return pa.DictionaryArray.from_arrays(encoded.indices, pc.utf8_rtrim(names, characters=" "))
+    encoded = column(table, "name").dictionary_encode()
+    # A row without a name is sent under the prefix alone, which stands last in the dictionary.
+    names = pa.concat_arrays([pc.binary_join_element_wise(base, encoded.dictionary, " "), pa.array([base])])
+    return pa.DictionaryArray.from_arrays(pc.fill_null(encoded.indices, len(names) - 1), names)
 
 
 def column(table: pa.Table, name: str) -> pa.Array:
