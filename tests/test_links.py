@@ -191,7 +191,7 @@ def by_bytes(key: tuple[int, str, str]) -> tuple[int, bytes, bytes]:
 def random_links(seed: int) -> list[Row]:
     chance = random.Random(seed)
     events = chance.sample(["", "a", "\uffff", "\U0001f600", "12345678a", "12345678b"], 2)
-    names = chance.choice(["pé", ["\uffff", "\U0001f600"], ["long" * 20 + end for end in "pq"]])
+    names = chance.choice(["pé", ["\uffff", "\U0001f600"], ["s", *("long" * 20 + end for end in "pq")]])
     return [
         {
             "rank": chance.randint(0, 2),
