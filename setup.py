@@ -24,6 +24,7 @@ setup(
         "pyarrow>=18",
         "rich>=13.7",
         "scipy>=1.11",
+        "zstandard>=0.23",
     ],
     extras_require={
         "test": [

@@ -64,7 +64,8 @@ class UnitFormatter:
 
     def add_damage(self, file: int, damage: dict[str, Any], size: int) -> None:
         """Record what a damaged file lost; ``damage`` has reason, detail, block (None: all of it), rows_lost."""
-        whole = damage["block"] is None
+        # A damaged marker in the header can be made good, and then loses nothing.
+        whole = damage["block"] is None and damage["rows_lost"] != 0
         line = {
             "reason": damage["reason"],
             "detail": damage["detail"],
@@ -81,7 +82,7 @@ class UnitFormatter:
             self.output.tally,
             {
                 "damaged": {
-                    "blocks": 0 if whole else 1,
+                    "blocks": int(damage["block"] is not None),
                     "whole_files": int(whole),
                     "rows_lost": lost or 0,
                     "bytes_unread": size if whole and lost is None else 0,
