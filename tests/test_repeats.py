@@ -32,6 +32,7 @@ def test_uuids_compare_by_their_bytes() -> None:
 def test_other_ids_compare_as_strings() -> None:
     assert key_of("t", "ID") != key_of("t", "id")
     assert len({key_of("t", text) for text in [*ODD, UUID]}) == len(ODD) + 1
+    assert key_of("t", UUID[:-2] + "4g") != key_of("t", UUID[:-2] + "ff")
 
 
 def test_the_event_type_is_part_of_the_key() -> None:
