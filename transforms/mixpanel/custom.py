@@ -11,10 +11,9 @@ from typing import Any
 
 import orjson
 
-from transforms.mixpanel.limits import EVENT_NESTED_BYTES, nested
+from transforms.mixpanel.limits import fits, nested
 from transforms.mixpanel.names import NAME_BYTES, cut
 
-# Options that keep the bytes the same whatever the order in which keys were met.
 _SCALARS = (str, int, float, bool)
 
 
@@ -60,10 +59,12 @@ def custom_fragment(text: str | None, prefix: str, room: int, notes: Notes) -> b
         if value is None:
             continue
         if not isinstance(value, _SCALARS):
-            kept = nested(value, EVENT_NESTED_BYTES)
-            if kept is not value:
+            raw = orjson.dumps(value)
+            if fits(value, raw):
+                value = orjson.Fragment(raw)  # written as it is: no second walk through the value
+            else:
                 notes.nested_as_text[cut(f"{prefix} {key}")] += 1
-            value = kept
+                value = raw.decode()
         result[f"{prefix} {key}"] = value
         long_keys = long_keys or len(key) > 50
     if long_keys:
