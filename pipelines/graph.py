@@ -19,11 +19,9 @@ def build(root: beam.Pipeline, units: Sequence[Unit], context: RunContext, truth
     """Add the whole job to a pipeline: nothing is read or written until it runs."""
     settings, plan, output = context.settings, context.plan, context.output
 
-    work = (
-        root
-        | "Units" >> beam.Create([(unit.number, unit.to_bytes()) for unit in units]).with_output_types(Keyed)
-        | "SpreadUnits" >> beam.Reshuffle()  # (unit number, unit)
-    )
+    work = root | "Units" >> beam.Create(  # (unit number, unit)
+        [(unit.number, unit.to_bytes()) for unit in units], reshuffle=False
+    ).with_output_types(Keyed)
 
     # Pass 1: ids only. (shard, links), (shard, profiles asked for), (shard, event-id keys), (unit number, unit)
     ids = work | "ReadIds" >> ReadIds(settings, plan)
@@ -39,7 +37,7 @@ def build(root: beam.Pipeline, units: Sequence[Unit], context: RunContext, truth
     answered = (ids.units, answers, repeats) | "UnitsAndAnswers" >> beam.Flatten()
     written = answered | "FormatEvents" >> FormatEvents(settings, plan, output)
     profiles = written.attributes | "WriteProfiles" >> WriteProfiles(settings, output)  # (0, file)
-    persons = written.persons | "CountPersons" >> CountPersons()  # figures
+    persons = written.persons | "CountPersons" >> CountPersons()  # (0, figures)
 
     files = (identities.files, written.files, profiles.files) | "Files" >> beam.Flatten()
     tallies = (

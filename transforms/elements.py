@@ -1,7 +1,7 @@
 """The elements that travel: bytes behind a one-byte tag, keyed by a shard's or a unit's number.
 
-``bytes`` is the cheapest coder of all and equal on every runner; no element is above ``MAXIMUM_BYTES``, since Flink
-refuses records of ten megabytes.
+Every collection of the job is of this one type, ``Keyed``: any two can be flattened, and no runner needs to pickle.
+No element is above ``MAXIMUM_BYTES``, since Flink refuses records of ten megabytes. ``inspecting`` shows what is inside.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import struct
 import sys
 import time
 
-from transforms.run.accounting import Tally, merge
+from transforms.run.accounting import Tally, merge, pack
 
 Keyed = tuple[int, bytes]
 
 MAXIMUM_BYTES = 8_000_000
 
 LINKS, NODES, DELETED, WORKSPACES = b"L", b"N", b"D", b"W"
-UNIT, ASKED, ANSWER, REPEATS = b"U", b"Q", b"A", b"R"
-RESOLVED, FILE, TALLY = b"P", b"F", b"T"
+UNIT, ASKED, ANSWER, KEYS, REPEATS = b"U", b"Q", b"A", b"K", b"R"
+RESOLVED, ATTRIBUTES, PERSON_MONTHS, FILE, TALLY = b"P", b"V", b"M", b"F", b"T"
 
-_NUMBERS = struct.Struct("<II")
+_NUMBER = struct.Struct("<I")
 
 
 class OversizedElement(Exception):
@@ -41,15 +41,15 @@ def untagged(element: bytes) -> tuple[bytes, bytes]:
     return element[:1], element[1:]
 
 
-def with_numbers(first: int, second: int, body: bytes) -> bytes:
-    """Two numbers before a body: a unit and a count, or the like."""
-    return _NUMBERS.pack(first, second) + body
+def numbered(number: int, body: bytes) -> bytes:
+    """A number before a body: the unit that asks, or how many an answer is for."""
+    return _NUMBER.pack(number) + body
 
 
-def numbers(body: bytes) -> tuple[int, int, bytes]:
-    """What ``with_numbers`` put together."""
-    first, second = _NUMBERS.unpack_from(body)
-    return first, second, body[_NUMBERS.size :]
+def unnumbered(body: bytes) -> tuple[int, bytes]:
+    """(Number, body) of what ``numbered`` put together."""
+    (number,) = _NUMBER.unpack_from(body)
+    return number, body[_NUMBER.size :]
 
 
 class Meter:
@@ -64,11 +64,15 @@ class Meter:
         self._largest = max(self._largest, len(element))
         return element
 
-    def tally(self, figures: Tally | None = None) -> Tally:
-        """The figures with this step's own added."""
+    def tally(self, figures: Tally) -> Keyed:
+        """The figures with this step's own added, as an element; all tallies meet under one key."""
+        return 0, tagged(TALLY, pack(self.add_to(figures)))
+
+    def add_to(self, figures: Tally) -> Tally:
+        """The figures with this step's own added, in place."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return merge(
-            figures if figures is not None else {},
+            figures,
             {
                 "seconds": {self._stage: time.perf_counter() - self._started},
                 "max_element_bytes": self._largest,

@@ -13,7 +13,19 @@ from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 
 from transforms.currents.paths import Unit
 from transforms.currents.units import UnitReader
-from transforms.elements import ANSWER, FILE, REPEATS, UNIT, Keyed, Meter, numbers, tagged, untagged
+from transforms.elements import (
+    ANSWER,
+    ATTRIBUTES,
+    FILE,
+    PERSON_MONTHS,
+    REPEATS,
+    UNIT,
+    Keyed,
+    Meter,
+    tagged,
+    unnumbered,
+    untagged,
+)  # fmt: skip
 from transforms.identity.columns import array
 from transforms.identity.evidence import sharded
 from transforms.identity.links import split, unpack
@@ -21,7 +33,7 @@ from transforms.identity.persons import ANSWERS
 from transforms.identity.repeats import unpack_answer
 from transforms.mixpanel.unit import UnitFormatter
 from transforms.run import progress
-from transforms.run.accounting import AccountingError, Tally, merge, pack
+from transforms.run.accounting import AccountingError, Tally, merge
 from transforms.run.publication import publish_file
 from transforms.settings import Plan, Settings
 
@@ -34,13 +46,19 @@ class UnreadableRepeat(Exception):
 class FormatEvents(beam.PTransform):
     """Formats work units and writes their shards of ``events/``, ``rejects/`` and ``deletions/``.
 
-    In: ``(unit number, UNIT, ANSWER or REPEATS element)``, all three kinds in one collection. Out, tagged: ``FILES``
-    (manifest entries), ``ATTRIBUTES`` (shard, profile attributes), ``PERSONS`` (shard, persons by month), ``TALLIES``.
+    In: (unit number; the unit, answers or repeats), flattened. Out, tagged: ``FILES`` (0; manifest entries),
+    ``ATTRIBUTES`` (shard; profile attributes), ``PERSONS`` (shard; persons by month), ``TALLIES`` (0; figures).
 
     Raises:
         AccountingError: a unit did not get all of its answers.
         UnreadableRepeat: a row that repeats were dropped for cannot be read.
         Changed: a file is not what the first pass read.
+
+    Example: a unit of two rows, both sent::
+
+        answered = (ids.units, answers, repeats) | beam.Flatten()
+        written = answered | FormatEvents(settings, plan, output="out")
+        written.files | beam.FlatMap(rows_of)  # {"kind": "file", "path": "events/part-00000.ndjson.gz", "rows": 2, …}
     """
 
     settings: Settings
@@ -54,7 +72,7 @@ class FormatEvents(beam.PTransform):
 
     def expand(self, answered: beam.PCollection[Keyed]) -> DoOutputsTuple:
         write = beam.ParDo(_FormatUnit(self.settings, self.plan, self.output)).with_output_types(
-            Keyed, attributes=Keyed, persons=Keyed, tallies=bytes
+            Keyed, attributes=Keyed, persons=Keyed, tallies=Keyed
         )
         return (
             answered
@@ -94,12 +112,12 @@ class _FormatUnit(beam.DoFn):
         if output.attributes:
             table = pa.concat_tables(output.attributes)
             for shard, block in sharded(table, "distinct_id", self._plan.person_shards):
-                yield TaggedOutput(FormatEvents.ATTRIBUTES, (shard, meter.sent(block)))
+                yield TaggedOutput(FormatEvents.ATTRIBUTES, (shard, meter.sent(tagged(ATTRIBUTES, block))))
         for shard, block in _by_person(output.person_months, self._plan.person_shards):
-            yield TaggedOutput(FormatEvents.PERSONS, (shard, meter.sent(block)))
+            yield TaggedOutput(FormatEvents.PERSONS, (shard, meter.sent(tagged(PERSON_MONTHS, block))))
         damaged = sorted({position for position, _ in reader.damages})
-        tally = _unit_figures(told, len(damaged), output.tally)
-        yield TaggedOutput(FormatEvents.TALLIES, pack(meter.tally(tally)))
+        figures = _unit_figures(told, len(damaged), output.tally)
+        yield TaggedOutput(FormatEvents.TALLIES, meter.tally(figures))
         progress.advance("write_events", len(told.unit.files), 0)
 
 
@@ -123,23 +141,23 @@ class _Told:
         for element in parts:
             tag, body = untagged(element)
             if tag == UNIT:
-                size, _, rest = numbers(body)
+                size, rest = unnumbered(body)
                 head, unit_bytes = orjson.loads(rest[:size]), rest[size:]
             elif tag == ANSWER:
-                count, _, block = numbers(body)
+                count, block = unnumbered(body)
                 answered += count
                 if block:
                     tables.append(unpack(block))
             elif tag == REPEATS:
-                count, _, block = numbers(body)
+                count, block = unnumbered(body)
                 keys += count
                 drop, kept_for = unpack_answer(block)
                 drops.append(drop)
                 kept.append(kept_for)
         if head is None or answered != head["asked"] or keys != head["keys"]:
             raise AccountingError(
-                f"unit [{number}] got answers for {answered} profiles and {keys} event ids, and asked {head}: the runner "
-                "lost or doubled elements; run again, or on another runner"
+                f"unit [{number}] got answers for {answered} profiles and {keys} event ids, and asked {head}: "
+                "the runner lost or doubled elements; run again, or on another runner"
             )
         nothing = np.zeros(0, np.int64)
         return cls(
@@ -191,5 +209,3 @@ def _unit_figures(told: _Told, damaged_files: int, tally: Tally) -> Tally:
     if damaged_files:
         figures["damaged"] = {"files": damaged_files}
     return merge(tally, figures)
-
-

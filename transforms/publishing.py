@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import apache_beam as beam
 import orjson
@@ -27,7 +26,13 @@ from transforms.settings import Settings
 class WriteProfiles(beam.PTransform):
     """Writes ``profiles/``: one /engage update a person, each attribute with its latest value.
 
-    In: ``(shard, packed ATTRIBUTES)``; all updates of a person are in one shard. Out, tagged: ``FILES``, ``TALLIES``.
+    In: ``FormatEvents.ATTRIBUTES`` (shard; profile attributes), all of a person in one shard. Out, tagged: ``FILES``
+    (0; manifest entries), ``TALLIES`` (0; figures).
+
+    Example: two updates of one person become one line, which counts as one row::
+
+        profiles = written.attributes | WriteProfiles(settings, output="out")
+        profiles.files | beam.FlatMap(rows_of)  # {"kind": "file", "path": "profiles/part-00000.ndjson.gz", "rows": 1, …}
     """
 
     settings: Settings
@@ -37,7 +42,7 @@ class WriteProfiles(beam.PTransform):
     TALLIES = "tallies"
 
     def expand(self, attributes: beam.PCollection[Keyed]) -> DoOutputsTuple:
-        write = beam.ParDo(_WriteProfiles(self.settings, self.output)).with_output_types(Keyed, tallies=bytes)
+        write = beam.ParDo(_WriteProfiles(self.settings, self.output)).with_output_types(Keyed, tallies=Keyed)
         return (
             attributes
             | "GroupAttributes" >> beam.GroupByKey()  # (shard, [attributes])
@@ -53,82 +58,92 @@ class _WriteProfiles(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
         shard, blocks = element
         meter = Meter("write_profiles")
-        table = latest(pa.concat_tables([unpack(block) for block in blocks]))
+        table = latest(pa.concat_tables([unpack(untagged(block)[1]) for block in blocks]))
         lines = GzipLines()
         for line in engage_lines(table, self._settings.profile_updates):
             lines.add(line, 1)
         if lines.rows:
             path = f"profiles/part-{shard:05d}.ndjson.gz"
             yield 0, tagged(FILE, publish_file(self._output, path, lines.finish(), lines.rows).to_bytes())
-        yield TaggedOutput(WriteProfiles.TALLIES, pack(meter.tally({"profile_lines": lines.rows})))
+        yield TaggedOutput(WriteProfiles.TALLIES, meter.tally({"profile_lines": lines.rows}))
 
 
 @dataclasses.dataclass
 class CountPersons(beam.PTransform):
-    """Counts distinct persons by month and type. In: ``(shard, packed PERSON_MONTHS)``. Out: tallies."""
+    """Counts distinct persons by month and by event type.
 
-    def expand(self, persons: beam.PCollection[Keyed]) -> beam.PCollection[bytes]:
+    In: ``FormatEvents.PERSONS`` (shard; persons by month), all of a person in one shard. Out: (0; figures).
+
+    Example::
+
+        written.persons | CountPersons() | beam.FlatMap(rows_of)
+        # {"kind": "tally", "persons": {"by_month": {"2026-03": {"known": 1, "anonymous": 0}}, …}, …}
+    """
+
+    def expand(self, persons: beam.PCollection[Keyed]) -> beam.PCollection[Keyed]:
         return (
             persons
             | "GroupPersons" >> beam.GroupByKey()  # (shard, [person months])
-            | "CountDistinct" >> beam.ParDo(_CountPersons()).with_output_types(bytes)
+            | "CountDistinct" >> beam.ParDo(_CountPersons()).with_output_types(Keyed)  # (0, tally)
         )
 
 
 class _CountPersons(beam.DoFn):
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
         meter = Meter("count_persons")
-        table = pa.concat_tables([unpack(block) for block in element[1]])
-        yield pack(meter.tally(count_persons(table)))
+        table = pa.concat_tables([unpack(untagged(block)[1]) for block in element[1]])
+        yield meter.tally(count_persons(table))
 
 
+@beam.typehints.with_input_types(bytes)
+@beam.typehints.with_output_types(bytes)
 class MergeTallies(beam.CombineFn):
-    """Sums tallies (bytes in, bytes out)."""
+    """Sums TALLY elements; accumulators are such elements too, so that no runner needs to pickle one."""
 
     def create_accumulator(self) -> bytes:
-        return pack({})
+        return tagged(TALLY, pack({}))
 
     def add_input(self, accumulator: bytes, element: bytes) -> bytes:
-        return pack(merge(orjson.loads(accumulator), orjson.loads(element)))
+        return self.merge_accumulators([accumulator, element])
 
     def merge_accumulators(self, accumulators: Iterable[bytes]) -> bytes:
         total: Tally = {}
         for accumulator in accumulators:
-            merge(total, orjson.loads(accumulator))
-        return pack(total)
+            merge(total, orjson.loads(untagged(accumulator)[1]))
+        return tagged(TALLY, pack(total))
 
     def extract_output(self, accumulator: bytes) -> bytes:
         return accumulator
+
+    def get_accumulator_coder(self) -> beam.coders.Coder:
+        return beam.coders.BytesCoder()
 
 
 @dataclasses.dataclass
 class Publish(beam.PTransform):
     """Checks that everything adds up, then writes reports and manifest: the run's last act.
 
-    In: a dict of ``files`` ((0, manifest entry) pairs) and ``tallies`` (figures). Out: the report, as bytes.
+    In: a dict of ``files`` (0; manifest entries) and ``tallies`` (0; figures). Out: ``report.json``, as bytes.
 
     Raises:
-        AccountingError, TooManyRejects, MixedWorkspaces: nothing is published.
+        AccountingError: figures that must agree do not; nothing is published.
+        TooManyRejects: more rows are unfit than allowed; nothing is published.
+
+    Example::
+
+        {"files": files, "tallies": tallies} | Publish(context)  # b'{"status": "published", "rows": {"read": 2, …}}'
     """
 
     context: RunContext
 
-    def expand(self, inputs: dict[str, Any]) -> beam.PCollection[bytes]:
-        total = (
-            inputs["tallies"]
-            | "SumTallies" >> beam.CombineGlobally(MergeTallies())
-            | "KeyTotal" >> beam.Map(_keyed_total).with_output_types(Keyed)  # (0, tally)
-        )
+    def expand(self, inputs: dict[str, beam.PCollection[Keyed]]) -> beam.PCollection[bytes]:
+        total = inputs["tallies"] | "SumTallies" >> beam.CombinePerKey(MergeTallies())  # (0, tally)
         return (
             (inputs["files"], total)
             | "FilesAndTotal" >> beam.Flatten()
             | "GatherFiles" >> beam.GroupByKey()  # (0, [manifest entry or tally])
             | "PublishRun" >> beam.ParDo(_Publish(self.context)).with_output_types(bytes)
         )
-
-
-def _keyed_total(total: bytes) -> Keyed:
-    return 0, tagged(TALLY, total)
 
 
 class _Publish(beam.DoFn):
@@ -145,5 +160,5 @@ class _Publish(beam.DoFn):
                 files.append(Written.from_bytes(body))
             else:
                 merge(total, orjson.loads(body))
-        yield publish_run(self._context, files, meter.tally(total))
+        yield publish_run(self._context, files, meter.add_to(total))
         progress.advance("publish", 1, 0)

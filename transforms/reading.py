@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import orjson
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 
 from transforms.currents.paths import Unit
-from transforms.elements import ASKED, DELETED, LINKS, NODES, UNIT, WORKSPACES, Keyed, Meter, tagged, with_numbers
+from transforms.elements import (
+    ASKED,
+    DELETED,
+    KEYS,
+    LINKS,
+    NODES,
+    UNIT,
+    WORKSPACES,
+    Keyed,
+    Meter,
+    numbered,
+    tagged,
+)  # fmt: skip
 from transforms.identity.evidence import gather
 from transforms.run import progress
-from transforms.run.accounting import pack
 from transforms.settings import Plan, Settings
 
 
 @dataclasses.dataclass
 class ReadIds(beam.PTransform):
-    """Reads the id columns of work units.
+    """Reads the id columns of work units: who was seen with whom, and which event ids there are.
 
-    In: ``(unit number, Unit.to_bytes())``. Out, tagged: ``LINKS`` (shard, links, lone ids or deleted profiles),
-    ``ASKED`` (shard, the profiles a unit must be told about), ``KEYS`` (shard, event-id keys of a unit), ``UNITS``
-    (unit number, the unit with its checksums and counts), ``TALLIES`` (figures).
+    In: ``(unit number, Unit.to_bytes())``. Out, tagged: ``LINKS`` (shard; links, lone ids, deleted profiles or
+    workspaces), ``ASKED`` (shard; the profiles a unit must be told about), ``KEYS`` (shard; a unit's event-id keys),
+    ``UNITS`` (unit number; the unit with its checksums and counts), ``TALLIES`` (0; figures).
 
-    Example: ``units | ReadIds(Settings(now=1772323200), Plan.for_input(units=1, files=2, input_bytes=9000))``
+    Example: a row with user_id "p1" and external_user_id "ada" becomes one link::
+
+        units = pipeline | beam.Create([(unit.number, unit.to_bytes()) for unit in cut_units(discover(["export"]))])
+        ids = units | ReadIds(Settings(now=1772323200), Plan.for_input(units=1, files=1, input_bytes=900))
+        ids.links | beam.FlatMap(rows_of)
+        # {"kind": "link", "a": "user_id:p1", "b": "external_user_id:ada", "time": 1772320000, …}
     """
 
     settings: Settings
@@ -39,10 +55,13 @@ class ReadIds(beam.PTransform):
 
     def expand(self, units: beam.PCollection[Keyed]) -> DoOutputsTuple:
         read = beam.ParDo(_ReadIds(self.settings, self.plan)).with_output_types(
-            Keyed, links=Keyed, asked=Keyed, keys=Keyed, tallies=bytes
+            Keyed, links=Keyed, asked=Keyed, keys=Keyed, tallies=Keyed
         )
-        return units | "ReadIdColumns" >> read.with_outputs(
-            self.LINKS, self.ASKED, self.KEYS, self.TALLIES, main=self.UNITS
+        return (
+            units
+            # Deals the units out to workers, as Reshuffle would, which however ships windows and timestamps pickled.
+            | "SpreadUnits" >> beam.GroupByKey()  # (unit number, [unit])
+            | "ReadIdColumns" >> read.with_outputs(self.LINKS, self.ASKED, self.KEYS, self.TALLIES, main=self.UNITS)
         )
 
 
@@ -51,8 +70,9 @@ class _ReadIds(beam.DoFn):
         self._settings = settings
         self._plan = plan
 
-    def process(self, element: Keyed) -> Iterator[Keyed | TaggedOutput]:
-        number, unit_bytes = element
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
+        number, units = element
+        unit_bytes = next(iter(units))
         unit = Unit.from_bytes(unit_bytes)
         meter = Meter("read_ids")
         found = gather(unit, self._settings, self._plan.id_shards, self._plan.key_shards)
@@ -62,10 +82,9 @@ class _ReadIds(beam.DoFn):
         # Every shard has an element, so that the resolver runs on an export without ids too.
         yield TaggedOutput(ReadIds.LINKS, (0, tagged(WORKSPACES, orjson.dumps(found.workspaces))))
         for shard, block in found.profiles:
-            body = tagged(ASKED, with_numbers(number, 0, block))
-            yield TaggedOutput(ReadIds.ASKED, (shard, meter.sent(body)))
+            yield TaggedOutput(ReadIds.ASKED, (shard, meter.sent(tagged(ASKED, numbered(number, block)))))
         for shard, block in found.keys:
-            yield TaggedOutput(ReadIds.KEYS, (shard, meter.sent(with_numbers(number, 0, block))))
+            yield TaggedOutput(ReadIds.KEYS, (shard, meter.sent(tagged(KEYS, numbered(number, block)))))
         head = {
             "checksums": found.checksums,
             "asked": found.asked,
@@ -74,7 +93,6 @@ class _ReadIds(beam.DoFn):
             "row_count": found.row_count,
         }
         packed = orjson.dumps(head)
-        yield number, meter.sent(tagged(UNIT, with_numbers(len(packed), 0, packed + unit_bytes)))
-        tally = meter.tally({"narrow": {"rows": found.rows, "units": 1}})
-        yield TaggedOutput(ReadIds.TALLIES, pack(tally))
+        yield number, meter.sent(tagged(UNIT, numbered(len(packed), packed + unit_bytes)))
+        yield TaggedOutput(ReadIds.TALLIES, meter.tally({"narrow": {"rows": found.rows, "units": 1}}))
         progress.advance("read_ids", len(unit.files), found.rows)

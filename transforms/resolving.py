@@ -12,8 +12,21 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 
 from transforms.elements import (
-    ANSWER, ASKED, DELETED, FILE, LINKS, NODES, REPEATS, RESOLVED, WORKSPACES, Keyed, Meter, numbers, tagged, untagged,
-    with_numbers,
+    ANSWER,
+    ASKED,
+    DELETED,
+    FILE,
+    LINKS,
+    NODES,
+    REPEATS,
+    RESOLVED,
+    WORKSPACES,
+    Keyed,
+    Meter,
+    numbered,
+    tagged,
+    unnumbered,
+    untagged,
 )  # fmt: skip
 from transforms.identity import repeats
 from transforms.identity.answers import answer_table, identity_files
@@ -24,7 +37,6 @@ from transforms.identity.forest import resolve
 from transforms.identity.links import LinkTable, NodeTable, split, unpack
 from transforms.identity.score import score
 from transforms.run import progress
-from transforms.run.accounting import pack as pack_tally
 from transforms.run.publication import publish_file
 from transforms.settings import Plan, Settings
 from transforms.stores.store import StoreError, store_for
@@ -45,11 +57,19 @@ class MixedWorkspaces(Exception):
 class ResolveIdentities(beam.PTransform):
     """Finds out which ids are one person, proves it, and writes ``identities/``.
 
-    In: ``(shard, links, lone ids or deleted profiles)`` of ``ReadIds.LINKS``. Out, tagged: ``RESOLVED`` (shard, the
-    profiles with a known user, or deleted, and what is known of them), ``FILES`` (manifest entries), ``TALLIES``.
+    In: ``ReadIds.LINKS`` (shard; links, lone ids, deleted profiles, workspaces). Out, tagged: ``RESOLVED`` (shard; the
+    profiles with a known user, or deleted), ``FILES`` (0; manifest entries), ``TALLIES`` (0; figures).
 
     Raises:
         CertificateError: the result contradicts itself; nothing is published.
+        MixedWorkspaces: the rows come from several workspaces.
+
+    Example: profiles p1 and p2 were seen on one device, and p1 with the external id "ada"::
+
+        identities = ids.links | ResolveIdentities(settings, plan, output="out")
+        identities.resolved | beam.FlatMap(rows_of)
+        # {"kind": "resolved", "profile": "p1", "known_user": "ada", "via": "own", "deleted": False, …}
+        # {"kind": "resolved", "profile": "p2", "known_user": "ada", "via": "device", "deleted": False, …}
     """
 
     settings: Settings
@@ -69,7 +89,7 @@ class ResolveIdentities(beam.PTransform):
                 | "UniqueLinks" >> beam.ParDo(_UniqueLinks()).with_output_types(Keyed)  # (0, block)
             )
         resolve_all = beam.ParDo(_Resolve(self.settings, self.plan, self.output, self.truth)).with_output_types(
-            Keyed, files=Keyed, tallies=bytes
+            Keyed, files=Keyed, tallies=Keyed
         )
         return (
             links
@@ -139,8 +159,8 @@ class _Resolve(beam.DoFn):
         answers = answer_table(resolution.profiles, array(gathered.deleted["id"]))
         for shard, block in sharded(answers, "profile", self._plan.id_shards):
             yield shard, meter.sent(tagged(RESOLVED, block))
-        tally = meter.tally({"identity": figures, "identity_files": paths, "deleted_profiles": gathered.deleted.num_rows})
-        yield TaggedOutput(ResolveIdentities.TALLIES, pack_tally(tally))
+        counts = {"identity": figures, "identity_files": paths, "deleted_profiles": gathered.deleted.num_rows}
+        yield TaggedOutput(ResolveIdentities.TALLIES, meter.tally(counts))
         progress.advance("resolve", 1, resolution.ids.num_rows)
 
 
@@ -157,7 +177,12 @@ class AnswerUnits(beam.PTransform):
     """Tells each unit who its profiles are.
 
     In: a dict of ``asked`` (``ReadIds.ASKED``) and ``resolved`` (``ResolveIdentities.RESOLVED``), both keyed by shard.
-    Out: ``(unit number, how many profiles are answered for, and the known or deleted ones of them)``.
+    Out: (unit number; how many profiles are answered for, and the known or deleted ones of them).
+
+    Example::
+
+        {"asked": ids.asked, "resolved": identities.resolved} | AnswerUnits() | beam.FlatMap(rows_of)
+        # {"kind": "answer", "unit": 0, "profile": "p1", "known_user": "ada", "via": "own", "deleted": False, …}
     """
 
     def expand(self, inputs: dict[str, beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
@@ -181,22 +206,28 @@ class _Answer(beam.DoFn):
                 tables.append(unpack(body))
         table = pa.concat_tables(tables).combine_chunks() if tables else None
         for body in asked:
-            unit, _, block = numbers(body)
+            unit, block = unnumbered(body)
             profiles = array(unpack(block)["id"])
             blocks = [b""]
             if table is not None:
                 found = pc.index_in(profiles, value_set=table["profile"]).drop_null()
                 blocks = split(table.take(found)) or blocks
             for number, answer in enumerate(blocks):
-                yield unit, tagged(ANSWER, with_numbers(0 if number else len(profiles), 0, answer))
+                # Answered profiles count once, however many elements their answers need.
+                yield unit, tagged(ANSWER, numbered(0 if number else len(profiles), answer))
 
 
 @dataclasses.dataclass
 class FindRepeats(beam.PTransform):
     """Finds rows whose event type and id came before.
 
-    In: ``(shard, event-id keys of a unit)`` of ``ReadIds.KEYS``. Out: ``(unit number, how many keys are answered for,
-    rows to drop, rows that others were dropped for)``.
+    In: ``ReadIds.KEYS`` (shard; a unit's event-id keys). Out: (unit number; how many keys are answered for, rows to
+    drop, rows that others were dropped for).
+
+    Example: row 1 of the only unit has the id of row 0::
+
+        ids["keys"] | FindRepeats() | beam.FlatMap(rows_of)
+        # {"kind": "repeat", "unit": 0, "row": 1, "dropped": True}, {"kind": "repeat", "unit": 0, "row": 0, …}
     """
 
     def expand(self, keys: beam.PCollection[Keyed]) -> beam.PCollection[Keyed]:
@@ -211,12 +242,11 @@ class _FindRepeats(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
         blocks: list[tuple[int, bytes]] = []
         counts: dict[int, int] = {}
-        for body in element[1]:
-            unit, _, block = numbers(body)
+        for item in element[1]:
+            unit, block = unnumbered(untagged(item)[1])
             blocks.append((unit, block))
             counts[unit] = counts.get(unit, 0) + repeats.count_keys(block)
         answers = dict(repeats.find_repeats(blocks))
         del blocks
         for unit in sorted(counts):
-            body = with_numbers(counts[unit], 0, answers.get(unit, repeats.NO_REPEATS))
-            yield unit, tagged(REPEATS, body)
+            yield unit, tagged(REPEATS, numbered(counts[unit], answers.get(unit, repeats.NO_REPEATS)))
