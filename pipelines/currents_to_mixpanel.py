@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 import os
 import shlex
 import sys
@@ -15,14 +16,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines import options as command_line
-from pipelines.local_run import Interrupted, run_locally
+from pipelines.failures import cause
 from pipelines.options import Options, UsageError
 from pipelines.summary import lines
 from transforms.currents.paths import NoFiles, cut_units, discover
-from transforms.run.publication import Refused, claim, inside
+from transforms.run.publication import Refused, claim, inside, tidy
 from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
-from transforms.stores.store import StoreError, join, store_for
+from transforms.stores.store import Denied, StoreError, join, store_for
 
 PUBLISHED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -30,20 +31,23 @@ PUBLISHED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     started = time.time()
+    verbose = "--verbose" in argv
+    if not verbose:
+        logging.disable(logging.CRITICAL)  # Beam logs from its import on
     try:
         options = command_line.parse(argv)
         report = _run(options, started)
-    except (UsageError, NoFiles, Refused) as error:
+        _print("\n".join(lines(report, options.output)))
+    except (UsageError, NoFiles, Refused, Denied) as error:
         return _say(str(error), USAGE)
-    except StoreError as error:
-        return _say(str(error), USAGE if not _was_running(error) else FAILED)
-    except Interrupted:
-        return _say("interrupted: nothing is published; the same command goes on from here", INTERRUPTED)
+    except KeyboardInterrupt:
+        return _say("interrupted: nothing is published; the same command finishes the run", INTERRUPTED)
     except Exception as error:
-        if "--verbose" in argv:
+        if verbose:
             raise
-        return _say(_cause(error), FAILED)
-    print("\n".join(lines(report, options.output)))
+        return _say(cause(error), FAILED)
+    finally:
+        logging.disable(logging.NOTSET)
     return PUBLISHED
 
 
@@ -72,11 +76,18 @@ def _run(options: Options, started: float) -> dict[str, Any]:
         started=started,
         launcher_process=os.getpid(),
     )
-    run_locally(units, context, options)
+    # Beam takes two seconds to import, and a mistyped flag none to refuse.
+    from pipelines.local_run import run_locally
+
+    try:
+        run_locally(units, context, options)
+    finally:
+        tidy(options.output)
     report = store_for(options.output).get(join(options.output, "report.json"))
     if report is None:
         raise StoreError(f"{options.output} has no report.json although the run ended: something removes its files")
-    return json.loads(report)  # type: ignore[no-any-return]
+    published: dict[str, Any] = json.loads(report)
+    return published
 
 
 def _command(options: Options) -> str:
@@ -98,7 +109,9 @@ def _command(options: Options) -> str:
 
 
 def _versions() -> dict[str, str]:
-    names = ("currents-to-mixpanel", "apache-beam", "datafusion", "pyarrow", "arro3-io", "isal", "orjson", "scipy", "numpy")
+    names = (
+        "currents-to-mixpanel", "apache-beam", "datafusion", "pyarrow", "arro3-io", "isal", "orjson", "scipy", "numpy",
+    )  # fmt: skip
     found = {"python": sys.version.split()[0]}
     for name in names:
         try:
@@ -108,14 +121,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _was_running(error: StoreError) -> bool:
-    return "while the run" in str(error) or "when the run" in str(error) or "other bytes" in str(error)
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong, without Beam's own words around it."""
-    text = str(error)
-    return text.split(" [while running '", 1)[0].strip() or type(error).__name__
+def _print(text: str) -> None:
+    """Print, unless nobody reads on: a published run stays published where its output is piped into ``head``."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message: str, status: int) -> int:
@@ -125,7 +136,10 @@ def _say(message: str, status: int) -> int:
 
 def cli() -> None:
     """The installed command."""
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    if status == INTERRUPTED:
+        os._exit(status)  # the job's threads, in the middle of their work, would hold up an ordinary exit
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ _LIVE_SECONDS = 0.25
 class Live:
     """Draws the progress that worker processes tell, from a thread of its own."""
 
-    def __init__(self, folder: str, plan: Plan, quiet: bool = False) -> None:
+    def __init__(self, folder: str, plan: Plan) -> None:
         self._folder = folder
         self._plan = plan
         self._console = Console(stderr=True)
-        self._terminal = self._console.is_terminal and not quiet
+        self._terminal = self._console.is_terminal
         self._stop = threading.Event()
         self._started = time.monotonic()
         self._stage_started = self._started

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from pipelines import worker
 from pipelines.graph import build
 from pipelines.live import Live
 from pipelines.options import Options
@@ -27,33 +30,54 @@ from transforms.run.report import RunContext
 _BYTES_FOR_TWO_WORKERS = 192 << 20
 
 
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM."""
+class WorkerLost(Exception):
+    """A worker process ended before its work did."""
 
 
 def run_locally(units: Sequence[Unit], context: RunContext, options: Options) -> None:
     """Run the job to its end.
 
     Raises:
-        Interrupted: it was asked to stop; within seconds, and with nothing published.
+        KeyboardInterrupt: it was asked to stop (Ctrl-C or SIGTERM); within seconds, and with nothing published.
         Exception: whatever failed in the job.
     """
     workers = options.workers or _default_workers(context)
     workers = min(workers, max(1, len(units)))
-    if not options.verbose:
-        for name in ("apache_beam", "root"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+    with _temporary_folder() as folder:
+        live = Live(folder, context.plan)
+        try:
+            live.start()
+            _Job(units, context, options, workers).run()
+        finally:
+            live.stop()
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """One folder for all that this run, Beam and the workers put into the system's temporary one; yields the part of
+    it that progress is told in. Beam leaves its own behind when it is interrupted.
+    """
     folder = tempfile.mkdtemp(prefix="currents-to-mixpanel-")
-    os.environ[progress.FOLDER_VARIABLE] = folder
-    live = Live(folder, context.plan, quiet=False)
-    job = _Job(units, context, options, workers)
+    told = os.path.join(folder, "progress")
+    os.mkdir(told)
+    changed = {progress.FOLDER_VARIABLE: told, "TMPDIR": folder}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    python_folder, tempfile.tempdir = tempfile.tempdir, folder
     try:
-        live.start()
-        job.run()
+        yield told
     finally:
-        live.stop()
-        os.environ.pop(progress.FOLDER_VARIABLE, None)
-        shutil.rmtree(folder, ignore_errors=True)
+        tempfile.tempdir = python_folder
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        for _ in range(10):  # an interrupted job's threads may be about to write there
+            shutil.rmtree(folder, ignore_errors=True)
+            if not os.path.exists(folder):
+                break
+            time.sleep(0.05)
 
 
 class _Job:
@@ -64,12 +88,16 @@ class _Job:
         self._context = context
         self._truth = options.truth
         self._workers = workers
+        self._verbose = options.verbose
         self._error: BaseException | None = None
         self._ended = threading.Event()
         self._interrupted = False
 
     def run(self) -> None:
         previous = {}
+        hook = threading.excepthook
+        if not self._verbose:
+            threading.excepthook = _ignore  # Beam's threads end in tracebacks when a worker or the run does
         if threading.current_thread() is threading.main_thread():
             previous = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -77,10 +105,16 @@ class _Job:
             while not self._ended.wait(0.2):
                 if self._interrupted:
                     _end_children()
-                    raise Interrupted
+                    raise KeyboardInterrupt
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            if not self._interrupted:
+                threading.excepthook = hook
+        if "Channel closed prematurely" in str(self._error):
+            raise WorkerLost(
+                "a worker process was killed, most often for want of memory: run the same command with --workers 1"
+            ) from self._error
         if self._error is not None:
             raise self._error
 
@@ -89,7 +123,7 @@ class _Job:
 
     def _work(self) -> None:
         try:
-            pipeline = beam.Pipeline(runner=_runner(self._workers), options=_beam_options(self._workers))
+            pipeline = beam.Pipeline(runner=_runner(self._workers, self._verbose), options=_beam_options(self._workers))
             build(pipeline, self._units, self._context, self._truth)
             pipeline.run().wait_until_finish()
         except BaseException as error:
@@ -98,25 +132,30 @@ class _Job:
             self._ended.set()
 
 
+def _ignore(args: threading.ExceptHookArgs) -> None:
+    """Beam's own threads have nothing to say that the run's error does not."""
+
+
 def _default_workers(context: RunContext) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 2 if cores >= 2 and context.plan.input_bytes >= _BYTES_FOR_TWO_WORKERS else 1
 
 
 def _beam_options(workers: int) -> PipelineOptions:
-    mode = "in_memory" if workers == 1 else "multi_processing"
-    return PipelineOptions(
-        [f"--direct_num_workers={workers}", f"--direct_running_mode={mode}", "--no_save_main_session"]
-    )
+    # --direct_running_mode stays away: it would put Beam's own workers in the place of ours.
+    return PipelineOptions([f"--direct_num_workers={workers}", "--no_save_main_session"])
 
 
-def _runner(workers: int) -> FnApiRunner:
+def _runner(workers: int, verbose: bool) -> FnApiRunner:
     """The DirectRunner's engine itself: the name DirectRunner would first look for a Prism binary on the network."""
-    if workers > 1:
-        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    return FnApiRunner()
+    if workers == 1:
+        return FnApiRunner()
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    os.environ[worker.LAUNCHER_VARIABLE] = str(os.getpid())
+    os.environ[worker.VERBOSE_VARIABLE] = "1" if verbose else ""
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker.command_line()))
 
 
 def _end_children() -> None:
@@ -125,5 +164,3 @@ def _end_children() -> None:
     for child in children:
         child.kill()
     psutil.wait_procs(children, timeout=2)
-
-

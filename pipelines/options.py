@@ -83,9 +83,10 @@ def parse(argv: Sequence[str]) -> Options:
     """
     parser = _parser()
     _refuse_secrets(argv, parser)
+    _refuse_unknown(argv, parser)
     given, rest = parser.parse_known_args(list(argv))
-    for word in rest:
-        raise UsageError(_unknown(word, parser))
+    if rest:
+        raise UsageError(f"{rest[0]} stands alone: every value needs its flag before it (--input, --output, …)")
     return _options(given)
 
 
@@ -98,27 +99,61 @@ def _parser() -> _Parser:
         allow_abbrev=False,
     )
     group = parser.add_argument_group("what is read")
-    group.add_argument("--input", required=True, metavar="PREFIX[,PREFIX…]", help="folders (read recursively), globs or files")
-    group.add_argument("--since", metavar="HOUR", help="from this UTC hour of date= on, e.g. 2026-03-01 or 2026-03-01-17")
+    group.add_argument(
+        "--input", required=True, metavar="PREFIX[,PREFIX…]", help="folders (read recursively), globs or files"
+    )
+    group.add_argument(
+        "--since", metavar="HOUR", help="from this UTC hour of date= on, e.g. 2026-03-01 or 2026-03-01-17"
+    )
     group.add_argument("--until", metavar="HOUR", help="up to this UTC hour of date=, exclusive")
-    group.add_argument("--skip", action="append", default=[], metavar="FILE", help="leave this file out (may be repeated)")
+    group.add_argument(
+        "--skip", action="append", default=[], metavar="FILE", help="leave this file out (may be repeated)"
+    )
     group.add_argument("--now", metavar="TIME", help="the clock: UNIX seconds or ISO 8601 (default: this machine's)")
     group.add_argument(
         "--max_reject_share", type=_share, default=0.01, metavar="SHARE",
         help="fail when more of the rows are rejected or lost (default 0.01)",
     )  # fmt: skip
     group.add_argument("--mixed_workspaces", action="store_true", help="allow rows of more than one app_group_id")
-    group.add_argument("--read_concurrency", type=_positive, default=32, metavar="N", help="reads in flight (default 32)")
+    group.add_argument(
+        "--read_concurrency", type=_positive, default=32, metavar="N", help="reads in flight (default 32)"
+    )
 
     group = parser.add_argument_group("what is sent")
-    group.add_argument("--event_types", metavar="TYPE[,TYPE…]", help="only these Braze event types (globs); identity reads all")
+    group.add_argument(
+        "--event_types", metavar="TYPE[,TYPE…]", help="only these Braze event types (globs); identity reads all"
+    )
     group.add_argument("--exclude_events", metavar="NAME[,NAME…]", help="not these Mixpanel event names (globs)")
-    group.add_argument("--anonymous", choices=("all", "behaviors", "none"), default="all", help="rows without a known user (default all)")
-    group.add_argument("--native_since", metavar="TIME", help="leave out what Braze's own connector has sent since then")
-    group.add_argument("--users_share", type=_share, default=1.0, metavar="SHARE", help="only this share of the persons, e.g. 0.01")
-    group.add_argument("--deleted_users", choices=("drop", "send"), default="drop", help="rows of profiles deleted on request (default drop)")
-    group.add_argument("--properties", choices=("native", "all"), default="native", help="all: also the fields Braze's own connector drops")
-    group.add_argument("--profile_updates", choices=("set", "set_once", "off"), default="set", help="how users.profile.Update is sent (default set)")
+    group.add_argument(
+        "--anonymous",
+        choices=("all", "behaviors", "none"),
+        default="all",
+        help="rows without a known user (default all)",
+    )
+    group.add_argument(
+        "--native_since", metavar="TIME", help="leave out what Braze's own connector has sent since then"
+    )
+    group.add_argument(
+        "--users_share", type=_share, default=1.0, metavar="SHARE", help="only this share of the persons, e.g. 0.01"
+    )
+    group.add_argument(
+        "--deleted_users",
+        choices=("drop", "send"),
+        default="drop",
+        help="rows of profiles deleted on request (default drop)",
+    )
+    group.add_argument(
+        "--properties",
+        choices=("native", "all"),
+        default="native",
+        help="all: also the fields Braze's own connector drops",
+    )
+    group.add_argument(
+        "--profile_updates",
+        choices=("set", "set_once", "off"),
+        default="set",
+        help="how users.profile.Update is sent (default set)",
+    )
     group.add_argument("--tag", metavar="TEXT", help="adds the property braze_import to every event")
 
     group = parser.add_argument_group("who is who")
@@ -129,16 +164,27 @@ def _parser() -> _Parser:
     )  # fmt: skip
     group.add_argument(
         "--device_links", choices=("sole", "first", "none"), default="sole",
-        help="what a shared device says: nothing once two known users share it (sole, default), the first user's (first), nothing (none)",
+        help="whom a device links: its known user, nobody once two share it (sole, default); whoever was first (first); "
+        "nobody (none)",
     )  # fmt: skip
-    group.add_argument("--max_profiles_per_device", type=_positive, default=20, metavar="N", help="a device with more says nothing (default 20)")
-    group.add_argument("--truth", metavar="FILE", help="a JSON file, profile to person, to score the identities against")
+    group.add_argument(
+        "--max_profiles_per_device",
+        type=_positive,
+        default=20,
+        metavar="N",
+        help="a device with more says nothing (default 20)",
+    )
+    group.add_argument(
+        "--truth", metavar="FILE", help="a JSON file, profile to person, to score the identities against"
+    )
 
     group = parser.add_argument_group("where it goes and how it runs")
     group.add_argument("--output", required=True, metavar="DIR", help="a folder of this run's own")
     group.add_argument("--overwrite", action="store_true", help="replace the run that is in DIR")
     group.add_argument("--workers", type=_positive, metavar="N", help="processes (default: two, where that is faster)")
-    group.add_argument("--runner", choices=RUNNERS, default="DirectRunner", help="the Beam runner (default DirectRunner)")
+    group.add_argument(
+        "--runner", choices=RUNNERS, default="DirectRunner", help="the Beam runner (default DirectRunner)"
+    )
     group.add_argument("--direct_num_workers", type=_positive, help=argparse.SUPPRESS)
     group.add_argument("--direct_running_mode", choices=("in_memory", "multi_processing"), help=argparse.SUPPRESS)
     group.add_argument("--verbose", action="store_true", help="show Beam's own log")
@@ -158,9 +204,11 @@ def _options(given: argparse.Namespace) -> Options:
     since, until = _hour("--since", given.since), _hour("--until", given.until)
     if since is not None and until is not None and since >= until:
         raise UsageError(f"--since {given.since} is not before --until {given.until}: no hour lies between them")
+    if not given.output.strip():
+        raise UsageError("--output is empty: name a folder of this run's own")
     return Options(
-        inputs=_list("--input", given.input),
-        output=given.output,
+        inputs=tuple(_path(source) for source in _list("--input", given.input)),
+        output=_path(given.output),
         since=since,
         until=until,
         skip=tuple(name for text in given.skip for name in _list("--skip", text)),
@@ -220,12 +268,15 @@ def _refuse_secrets(argv: Sequence[str], parser: argparse.ArgumentParser) -> Non
             raise UsageError(f"{flag} is no flag, and secrets do not go into flags: use the environment")
 
 
-def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
-    flag = word.split("=", 1)[0]
-    if not flag.startswith("-"):
-        return f"{word} stands alone: every value needs its flag before it (--input, --output, …)"
-    near = difflib.get_close_matches(flag.replace("-", "_").replace("__", "--", 1), _flags(parser), 1, 0.6)
-    return f"{flag} is no flag{f': did you mean {near[0]}?' if near else ': --help lists them'}"
+def _refuse_unknown(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Before anything else: a mistyped --input is no missing one."""
+    flags = _flags(parser)
+    for word in argv:
+        flag = word.split("=", 1)[0]
+        if len(flag) < 2 or flag[0] != "-" or flag[1].isdigit() or flag in flags or flag == "-h":
+            continue
+        near = difflib.get_close_matches("--" + flag.lstrip("-").replace("-", "_"), flags, 1, 0.6)
+        raise UsageError(f"{flag} is no flag{f': did you mean {near[0]}?' if near else ': --help lists them'}")
 
 
 def _list(flag: str, text: str) -> tuple[str, ...]:
@@ -235,6 +286,10 @@ def _list(flag: str, text: str) -> tuple[str, ...]:
     return items
 
 
+def _path(text: str) -> str:
+    return text.removeprefix("file://") or text
+
+
 def _time(flag: str, text: str) -> int:
     """UNIX seconds of a time given as such or in ISO 8601 (UTC where it names no zone)."""
     try:
@@ -242,7 +297,9 @@ def _time(flag: str, text: str) -> int:
             return int(float(text))
         moment = datetime.datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
     except ValueError:
-        raise UsageError(f"{flag} {text} is no time: write UNIX seconds or ISO 8601, e.g. 2026-03-01T17:00:00Z") from None
+        raise UsageError(
+            f"{flag} {text} is no time: write UNIX seconds or ISO 8601, e.g. 2026-03-01T17:00:00Z"
+        ) from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)).timestamp())
 
 

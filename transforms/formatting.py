@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
@@ -11,6 +12,7 @@ import orjson
 import pyarrow as pa
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 
+from transforms.currents.container import Damage
 from transforms.currents.paths import Unit
 from transforms.currents.units import UnitReader
 from transforms.elements import (
@@ -174,16 +176,18 @@ def _check_kept(told: _Told, reader: UnitReader, seen: np.ndarray) -> None:
     lost = told.kept_for[~seen[told.kept_for]]
     if not lost.size:
         return
-    position, damage = reader.damages[-1]
-    for candidate, found in reader.damages:
-        if found.block is not None:
-            position, damage = candidate, found
-            break
-    file = told.unit.files[position]
+    position = int(np.searchsorted(reader.file_starts, lost[0], side="right")) - 1
+    row = int(lost[0]) - reader.file_starts[position]
+    name = told.unit.files[position].name
+    why = next((damage.detail for file, damage in reader.damages if file == position and _has(damage, row)), "unread")
     raise UnreadableRepeat(
-        f"{file.name} cannot be read ({damage.detail}), and rows in other places were dropped as repeats of "
-        f"{lost.size} row(s) in it: leave the file out with --skip {file.name}"
+        f"row {row} of {name} cannot be read ({why}), and rows in other places were left out as repeats of it: so that "
+        f"those are sent, leave this file out with --skip {shlex.quote(name)}"
     )
+
+
+def _has(damage: Damage, row: int) -> bool:
+    return damage.first_row is not None and damage.first_row <= row < damage.first_row + (damage.rows_lost or 0)
 
 
 def _by_person(tables: list[pa.Table], count: int) -> Iterator[tuple[int, bytes]]:

@@ -1,7 +1,7 @@
 """Which files an export has, in which order, and how they are cut into work units.
 
 Braze writes ``…/event_type=TYPE/date=YYYY-MM-DD-HH/version=N/ENV/….avro`` (older exports: a schema id and a zone for
-the last two), and its notifications escape ``=`` and ``+`` as ``%3D`` and ``%2B``. Nothing else of the path is relied on.
+the last two), and its notifications escape ``=`` and ``+`` as ``%3D`` and ``%2B``. Nothing else of a path is relied on.
 Files are ordered by the UTF-8 bytes of their path relative to their input; units are cut and numbered in that order.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import posixpath
 import re
 import zlib
@@ -90,21 +91,22 @@ def discover(
     """Every Avro file of the inputs (folders, globs, files), each once, in the fixed order.
 
     ``since`` (inclusive) and ``until`` (exclusive) are UNIX seconds that the hour of ``date=`` is held against; files
-    without one are in. ``skip`` names files to leave out, by their whole path or their name relative to the input.
+    without one are in. ``skip`` names files to leave out, by their path or their name relative to the input.
 
     Raises:
         NoFiles: an input matches nothing, or the hours leave nothing.
     """
-    skipped = set(skip)
-    unused = set(skipped)
+    skipped = {form: name for name in skip for form in (name, store_for(name).absolute(name))}
+    unused = set(skipped.values())
     found: dict[str, SourceFile] = {}
     for source in inputs:
         entries = list(_matches(source, store_for(source)))
         if not entries:
             raise NoFiles(f"no .avro file matches --input {source}{_nearest_folder(source)}")
         for name, entry in entries:
-            if entry.path in skipped or name in skipped:
-                unused -= {entry.path, name}
+            named = skipped.get(entry.path) or skipped.get(name)
+            if named is not None:
+                unused.discard(named)
                 continue
             found.setdefault(entry.path, SourceFile(entry.path, name, entry.size, entry.version, event_type_of(name)))
             # A type in the part of the path that the user typed counts too.
@@ -112,7 +114,7 @@ def discover(
                 kind = event_type_of(entry.path)
                 found[entry.path] = dataclasses.replace(found[entry.path], event_type=kind)
     if unused:
-        raise NoFiles(f"--skip {sorted(unused)[0]} is none of the files found: name one as the reject line does")
+        raise NoFiles(f"--skip {min(unused)} is none of the files found: name it by its path, or as rejects/ does")
     hours = ((file, hour_of(file.path)) for file in found.values())
     files = [
         file
@@ -156,8 +158,23 @@ def _matches(source: str, store: Store) -> Iterator[tuple[str, Entry]]:
     elif _GLOB.search(root):
         base = root[: _GLOB.search(root).start()].rpartition("/")[0] or "/"  # type: ignore[union-attr]
         if store.is_folder(base):
-            pattern = re.compile(_glob_regex(root) + r"(?:/.*)?\Z", re.DOTALL)
-            yield from ((name, entry) for name, entry in _below(base, store) if pattern.match(entry.path))
+            yield from ((name, entry) for name, entry in _below(base, store) if below(entry.path, root))
+
+
+def below(path: str, source: str) -> bool:
+    """Whether a path is what an input (a whole path or glob) names, or lies below it.
+
+    >>> below("/in/2026/a.avro", "/in"), below("/in2/a.avro", "/in"), below("/in/2026/a.avro", "/in/20*")
+    (True, False, True)
+    """
+    if path.startswith(join(source, "")) or path == source:
+        return True
+    return _GLOB.search(source) is not None and _pattern(source).match(path) is not None
+
+
+@functools.lru_cache(maxsize=64)
+def _pattern(glob: str) -> re.Pattern[str]:
+    return re.compile(_glob_regex(glob) + r"(?:/.*)?\Z", re.DOTALL)
 
 
 def _below(folder: str, store: Store) -> Iterator[tuple[str, Entry]]:

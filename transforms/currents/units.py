@@ -37,6 +37,7 @@ class UnitReader:
         checksums: CRC-32 of each file, in order: what the second pass holds against the first.
         damages: (position of the file, what it lost), in order of discovery.
         row_count: rows by the block headers, lost ones included: ``unit_row`` is below it.
+        file_starts: the ``unit_row`` at which each file begins.
     """
 
     def __init__(self, unit: Unit, expected_checksums: Sequence[int] | None = None) -> None:
@@ -44,6 +45,7 @@ class UnitReader:
         self.checksums: list[int] = []
         self.damages: list[tuple[int, Damage]] = []
         self.row_count = 0
+        self.file_starts: list[int] = []
         self._expected = expected_checksums
         self._types: list[str] = []
 
@@ -79,5 +81,6 @@ class UnitReader:
             kind = file.event_type or (container.schema.event_type if container.schema else "")
             self._types.append(kind)
             self.damages.extend((position, damage) for damage in container.damages)
+            self.file_starts.append(self.row_count)
             self.row_count += container.rows
             yield position, container

@@ -87,10 +87,12 @@ class UnitFormatter:
                     "rows_lost": lost or 0,
                     "bytes_unread": size if whole and lost is None else 0,
                     "lines": 1,
-                    "reasons": {damage["reason"]: 1},
-                    "examples": [
-                        {k: line[k] for k in ("file", "block", "reason", "detail")} | {"rows_lost": lost}
-                    ],
+                    "reasons": {damage["reason"]: lost or 1},
+                    "examples": {
+                        damage["reason"]: [
+                            {k: line[k] for k in ("file", "block", "reason", "detail")} | {"rows_lost": lost}
+                        ]
+                    },
                 }
             },
         )
@@ -192,19 +194,20 @@ class UnitFormatter:
         rejected = np.flatnonzero(fates.are("rejects"))
         if not rejected.size:
             return
-        lines, examples = [], []
+        lines: list[bytes] = []
+        examples: dict[str, list[dict[str, Any]]] = {}
         records = table.take(pa.array(rejected)).to_pylist()
         for position, record in zip(rejected.tolist(), records, strict=True):
             reason = REJECTS[fates.reason[position]]
             where = {"file": self._file_names[int(file[position])], "row": int(row[position])}
             line: dict[str, Any] = {"reason": reason, "detail": _detail(reason, record, self._settings), **where}
             line |= {"event_type": event_type, "id": record.get("id")}
-            if len(examples) < EXAMPLES:
-                examples.append(dict(line))
+            if len(examples.setdefault(reason, [])) < EXAMPLES:
+                examples[reason].append(dict(line))
             line["record"] = {key: value for key, value in record.items() if value is not None}
             lines.append(orjson.dumps(line, default=str) + b"\n")
         self.output.rejects.add(b"".join(lines), len(lines))
-        merge(self.output.tally, {"reject_examples": sorted(examples, key=orjson.dumps)})
+        merge(self.output.tally, {"reject_examples": examples})
 
     def _count(self, event_type: str, fates: Fates) -> None:
         outcomes = np.bincount(fates.outcome, minlength=len(OUTCOMES)).tolist()

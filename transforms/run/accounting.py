@@ -6,6 +6,7 @@ the order of their JSON text. So a report is made from the data, on every runner
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,16 +30,30 @@ def merge(into: Tally, other: Tally) -> Tally:
     for key, value in other.items():
         mine = into.get(key)
         if mine is None:
-            into[key] = merge({}, value) if isinstance(value, dict) else value
+            into[key] = merge({}, value) if isinstance(value, dict) else _first(value)
         elif isinstance(value, dict):
             merge(mine, value)
         elif isinstance(value, list):
-            into[key] = sorted([*mine, *value], key=orjson.dumps)[:EXAMPLES]
+            into[key] = _first([*mine, *value])
         elif key.startswith("max_"):
             into[key] = max(mine, value)
         else:
             into[key] = mine + value
     return into
+
+
+def _first(value: Any) -> Any:
+    return sorted(value, key=orjson.dumps)[:EXAMPLES] if isinstance(value, list) else value
+
+
+def in_turn(by_reason: dict[str, list[Any]]) -> list[Any]:
+    """At most ``EXAMPLES`` examples of all reasons together, each reason's first before any reason's second.
+
+    >>> in_turn({"a": [1, 2], "b": [3]})
+    [1, 3, 2]
+    """
+    rounds = itertools.zip_longest(*(by_reason[reason] for reason in sorted(by_reason)))
+    return [example for found in rounds for example in found if example is not None][:EXAMPLES]
 
 
 def merged(tallies: Iterable[Tally]) -> Tally:
@@ -85,13 +100,12 @@ def check_rejects(total: Tally, limit: float) -> None:
     share = max((sum(rejects.values()) + lost) / max(read + lost, 1), unread_share)
     if share <= limit or (read + lost < 1_000 and files < 20):
         return
-    reasons = sorted({**rejects, **damaged.get("reasons", {})}.items(), key=lambda item: (-item[1], item[0]))[:10]
-    examples = {e["reason"]: e for e in [*damaged.get("examples", []), *total.get("reject_examples", [])]}
-    lines = [
-        f"  {reason}: {count}, e.g. {_example(examples.get(reason, {}))}" for reason, count in reasons
-    ]
+    reasons = sorted({**damaged.get("reasons", {}), **rejects}.items(), key=_most_frequent)[:10]
+    examples = {**damaged.get("examples", {}), **total.get("reject_examples", {})}
+    lines = [f"  {reason}: {count:,}, e.g. {_example(examples[reason][0])}" for reason, count in reasons]
+    what = f"{share:.2%} of {read + lost:,} rows" if read else f"{share:.2%} of {files:,} files"
     raise TooManyRejects(
-        f"{share:.2%} of {read + lost} rows are rejected or lost, more than --max_reject_share {limit} allows; "
+        f"{what} are rejected or lost, more than --max_reject_share {limit:g} allows; "
         "mend the export, leave files out with --skip, or raise the limit:\n" + "\n".join(lines)
     )
 
@@ -100,6 +114,10 @@ class TooManyRejects(Exception):
     """More rows are unfit than ``--max_reject_share`` allows."""
 
 
+def _most_frequent(counted: tuple[str, int]) -> tuple[int, str]:
+    return -counted[1], counted[0]
+
+
 def _example(example: dict[str, Any]) -> str:
-    place = f" row {example['row']}" if example.get("row") is not None else ""
-    return f"{example.get('file', '?')}{place}: {example.get('detail', '')}"
+    places = (f" {name} {example[name]}" for name in ("block", "row") if example.get(name) is not None)
+    return f"{example['file']}{''.join(places)}: {example['detail']}"

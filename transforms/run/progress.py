@@ -14,13 +14,18 @@ STAGES = ("read_ids", "resolve", "write_events", "publish")
 
 _ENTRY = struct.Struct("<QQ")
 _counts = [[0, 0] for _ in STAGES]
+_told_in = ""
 
 
 def advance(stage: str, files: int, rows: int) -> None:
     """Add files and rows to what this process has done of a stage."""
     folder = os.environ.get(FOLDER_VARIABLE)
+    global _told_in
     if not folder:
         return
+    if folder != _told_in:  # another run in the same process
+        _told_in = folder
+        _counts[:] = [[0, 0] for _ in STAGES]
     entry = _counts[STAGES.index(stage)]
     entry[0] += files
     entry[1] += rows

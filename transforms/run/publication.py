@@ -7,6 +7,7 @@ file with rows, bytes and SHA-256 and is written last.
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from transforms.currents.paths import SourceFile
+from transforms.currents.paths import SourceFile, below
 from transforms.settings import Settings
 from transforms.stores.store import Conflict, StoreError, is_temporary, join, store_for
 
@@ -23,6 +24,8 @@ CLAIM = "_claim.json"
 REPORTS = ("report.json", "report.html")
 FOLDERS = ("events", "profiles", "rejects", "deletions", "identities")
 FORMAT = 1
+# Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
+_GUARDS = frozenset({"max_reject_share", "mixed_workspaces"})
 
 
 class Refused(Exception):
@@ -42,11 +45,11 @@ class Written:
     bytes: int
     sha256: str
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> builtins.bytes:
         return orjson.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Written:
+    def from_bytes(cls, data: builtins.bytes) -> Written:
         return cls(**orjson.loads(data))
 
 
@@ -68,7 +71,8 @@ def publish_file(output: str, path: str, data: bytes, rows: int | None) -> Writt
 
 def claim_digest(files: Iterable[SourceFile], settings: Settings) -> str:
     """SHA-256 over names, sizes and versions of the inputs and over the settings that shape the output."""
-    digest = hashlib.sha256(orjson.dumps([FORMAT, dataclasses.asdict(settings)], option=orjson.OPT_SORT_KEYS))
+    shaping = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _GUARDS}
+    digest = hashlib.sha256(orjson.dumps([FORMAT, shaping], option=orjson.OPT_SORT_KEYS))
     for file in files:
         digest.update(f"\n{file.name}\0{file.size}\0{file.version}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
@@ -121,7 +125,9 @@ def check_claim(output: str, digest: str) -> None:
     """
     present = store_for(output).get(join(output, CLAIM))
     if present is None or orjson.loads(present)["digest"] != digest:
-        raise NotOurs(f"{output} was taken by another run (--overwrite) while this one was at work: nothing is published")
+        raise NotOurs(
+            f"{output} was taken by another run (--overwrite) while this one was at work: this one is not published"
+        )
 
 
 def clear(output: str) -> None:
@@ -140,6 +146,15 @@ def sweep(output: str, keep: Iterable[str]) -> None:
     for path in _own_paths(output):
         if path not in kept:
             store.delete(path)
+
+
+def tidy(output: str) -> None:
+    """Remove from a finished folder what its manifest does not name: a run that lost the folder may still have written
+    after the winner's sweep. Does nothing where there is no manifest.
+    """
+    present = store_for(output).get(join(output, MANIFEST))
+    if present is not None:
+        sweep(output, [entry["path"] for entry in orjson.loads(present)["files"]])
 
 
 def manifest(files: Iterable[Written]) -> bytes:
@@ -163,7 +178,10 @@ def finish(output: str, digest: str, files: Sequence[Written], reports: dict[str
     for file in files:
         entry = store.entry(join(output, file.path))
         if entry is None or entry.size != file.bytes:
-            raise Conflict(f"{entry.path if entry else file.path} is not what this run wrote: does another run write here?")
+            raise Conflict(
+                f"{join(output, file.path)} is not what this run wrote: does another run write here? Run again when it "
+                "is through"
+            )
     present = store.get(join(output, MANIFEST))
     if present is not None:
         names = {file.path: file.sha256 for file in files}
@@ -176,18 +194,15 @@ def finish(output: str, digest: str, files: Sequence[Written], reports: dict[str
         check_claim(output, digest)
         store.put(join(output, MANIFEST), body)
         if all(store.get(join(output, path)) == data for path, data in reports.items()):
+            tidy(output)
             return
     raise Conflict(f"{output}: an equal run keeps writing its reports beside this one; let one of them finish")
 
 
 def inside(output: str, inputs: Iterable[str]) -> str | None:
     """The input that an output folder is, or lies below; None where it lies apart."""
-    place = join(store_for(output).absolute(output), "")
-    for source in inputs:
-        root = store_for(source).absolute(source)
-        if place.startswith(join(root, "")):
-            return source
-    return None
+    place = store_for(output).absolute(output)
+    return next((source for source in inputs if below(place, store_for(source).absolute(source))), None)
 
 
 def _own_paths(output: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import orjson
 
 from transforms.currents import catalog
 from transforms.mixpanel.outcomes import OUTCOMES
-from transforms.run.accounting import AccountingError, Tally, check_rejects, check_sum
+from transforms.run.accounting import AccountingError, Tally, check_rejects, check_sum, in_turn
 from transforms.run.publication import Written, finish
 from transforms.run.report_html import render
 from transforms.settings import Plan, Settings
@@ -96,7 +95,8 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
     identity["anonymous_profiles"] = made_known.get("none", 0)
     identity["device_links"] = context.settings.device_links
     identity["id_merge"] = context.settings.id_merge
-    damaged = {"files": 0, "blocks": 0, "whole_files": 0, "rows_lost": 0, "examples": [], **total.get("damaged", {})}
+    damaged = {"files": 0, "blocks": 0, "whole_files": 0, "rows_lost": 0, "examples": {}, **total.get("damaged", {})}
+    damaged["examples"] = in_turn(damaged["examples"])
     persons = total.get("persons", {})
     report = {
         "status": "published",
@@ -110,7 +110,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
         "withheld": _sorted(total.get("withheld", {})),
         "withheld_by_type": dict(sorted(total.get("withheld_by_type", {}).items())),
         "rejects": _sorted(total.get("rejects", {})),
-        "reject_examples": total.get("reject_examples", []),
+        "reject_examples": in_turn(total.get("reject_examples", {})),
         "damaged": {key: damaged[key] for key in ("files", "blocks", "whole_files", "rows_lost", "examples")},
         "files": total["files"],
         "units": context.plan.units,
@@ -149,18 +149,32 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     damaged = report["damaged"]
     if damaged["files"]:
         found.append(
-            f"{damaged['files']} damaged file(s): {damaged['rows_lost']} row(s) known to be lost; rejects/ names each"
+            f"{_counted(damaged['files'], 'damaged file')}: {_counted(damaged['rows_lost'], 'row')} known to be lost, "
+            "and all of the rest is kept; rejects/ says what is wrong with each and how to cure it"
         )
     if flags.get("since") is not None or flags.get("until") is not None:
-        found.append("identity has seen only the hours of --since and --until: a device may look unshared that is shared")
+        found.append(
+            "identity has seen only the hours between --since and --until, and files without date=: a device that "
+            "looks unshared there may be shared"
+        )
     if report["unknown_types"]:
-        found.append(f"{len(report['unknown_types'])} event type(s) that the catalogue lacks were sent as they are")
+        types = _counted(len(report["unknown_types"]), "event type")
+        found.append(f"{types} that the catalogue lacks, sent with all fields as they are: see the report")
     contested = report["identity"].get("contested_devices", 0)
     if contested:
-        found.append(f"{contested} device(s) are shared by several known users, and link nobody")
+        found.append(f"{_counted(contested, 'device')} shared by several known users: they link nobody")
     if report["identity"].get("quarantined_devices", 0):
-        found.append(f"{report['identity']['quarantined_devices']} device(s) have too many profiles to link any")
+        devices = _counted(report["identity"]["quarantined_devices"], "device")
+        found.append(f"{devices} with more profiles than --max_profiles_per_device: they link nobody")
     return found
+
+
+def _counted(number: int, noun: str) -> str:
+    """
+    >>> _counted(1, "row"), _counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _gain(total: Tally, made_known: dict[str, int]) -> dict[str, Any]:
@@ -203,5 +217,3 @@ def _person_counts(found: dict[str, int]) -> dict[str, int]:
 
 def _sorted(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-

@@ -7,12 +7,15 @@ Nothing here renames a published file: a reader sees whole files only, whenever 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 _TEMPORARY_SUFFIX = ".unpublished"
+_DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 class Entry(NamedTuple):
@@ -25,6 +28,10 @@ class Entry(NamedTuple):
 
 class StoreError(Exception):
     """A file cannot be read or written; the message names it and the cure."""
+
+
+class Denied(StoreError):
+    """A place that may not be used as it was named: no permission, a file for a folder, a store that is not known."""
 
 
 class Changed(StoreError):
@@ -70,9 +77,14 @@ class LocalStore:
                         if child.is_dir(follow_symlinks=False):
                             pending.append(child.path)
                         elif child.is_file():
-                            yield _local_entry(child.path, child.stat())
+                            try:
+                                yield _local_entry(child.path, child.stat())
+                            except FileNotFoundError:
+                                continue  # removed by somebody since it was listed
+            except FileNotFoundError:
+                continue  # likewise a folder
             except OSError as error:
-                raise StoreError(f"cannot list {error.filename}: {error.strerror}") from error
+                raise _failure("list", error.filename, error) from error
 
     def entry(self, path: str) -> Entry | None:
         """The entry of one file; None where there is no such file."""
@@ -95,7 +107,7 @@ class LocalStore:
         except FileNotFoundError as error:
             raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
         except OSError as error:
-            raise StoreError(f"cannot read {entry.path}: {error.strerror}") from error
+            raise _failure("read", entry.path, error) from error
         if not entry == before == after or len(content) != entry.size:
             raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
         return content
@@ -107,6 +119,8 @@ class LocalStore:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise _failure("read", path, error) from error
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Publish under a name that is still free; True if this call did, False if equal bytes were there already.
@@ -131,7 +145,7 @@ class LocalStore:
             except (FileExistsError, FileNotFoundError):
                 continue  # an equal run won the race, or swept our temporary file away: look again
             except OSError as error:
-                raise StoreError(f"cannot write {path}: {error.strerror}") from error
+                raise _failure("write", path, error) from error
         raise StoreError(f"cannot write {path}: something keeps removing it")
 
     def put(self, path: str, data: bytes) -> None:
@@ -144,7 +158,7 @@ class LocalStore:
             except FileNotFoundError:
                 continue  # an equal run swept our temporary file away
             except OSError as error:
-                raise StoreError(f"cannot write {path}: {error.strerror}") from error
+                raise _failure("write", path, error) from error
         raise StoreError(f"cannot write {path}: something keeps removing it")
 
     def delete(self, path: str) -> None:
@@ -168,7 +182,7 @@ def store_for(path: str) -> Store:
     scheme = path.split("://", 1)[0] if "://" in path else ""
     if scheme in ("", "file"):
         return LocalStore()
-    raise StoreError(f"{scheme}:// is no store this version can reach: copy the files to a local folder")
+    raise Denied(f"{scheme}:// is no store this version can reach: copy the files to a local folder")
 
 
 def join(folder: str, *names: str) -> str:
@@ -179,6 +193,11 @@ def join(folder: str, *names: str) -> str:
 def is_temporary(path: str) -> bool:
     """Whether a path is what an interrupted writer leaves behind."""
     return path.endswith(_TEMPORARY_SUFFIX)
+
+
+def _failure(act: str, path: str, error: OSError) -> StoreError:
+    kind = Denied if error.errno in _DENIALS else StoreError
+    return kind(f"cannot {act} {path}: {error.strerror}")
 
 
 def _local_entry(path: str, stat: os.stat_result) -> Entry:
@@ -196,10 +215,8 @@ def _write_temporary(path: str, data: bytes) -> str:
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-        except FileNotFoundError:
-            pass
         raise
     return temporary
 

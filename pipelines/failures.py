@@ -1,0 +1,31 @@
+"""What went wrong, in words for a person: Beam hands on exceptions of a step as text, with a traceback around it."""
+
+from __future__ import annotations
+
+import re
+
+_OURS = ("transforms.", "pipelines.")
+_STEP = " [while running '"
+# The last line of a traceback, with all that its message goes on with.
+_LAST = re.compile(r"^(?:RuntimeError: )?([A-Za-z_][\w.]*)(?:: |\Z)(.*)", re.DOTALL | re.MULTILINE)
+
+
+def cause(error: BaseException) -> str:
+    """The message of the exception behind an error; one that is no refusal of this program's own is named as a fault.
+
+    >>> cause(RuntimeError("transforms.stores.store.Changed: in/a.avro changed: run again [while running 'Read']"))
+    'in/a.avro changed: run again'
+    >>> cause(KeyError("color"))
+    "KeyError 'color': a fault of this program; --verbose shows where"
+    """
+    if type(error) is RuntimeError and _STEP in str(error):
+        text = str(error).rpartition(_STEP)[0]
+        start = text.rfind("\nRuntimeError: ") + 1
+        found = _LAST.match(text, start)
+        kind, message = (found[1], found[2]) if found else ("RuntimeError", text[start:])
+    else:
+        kind, message = f"{type(error).__module__}.{type(error).__qualname__}", str(error)
+    message = message.strip()
+    if kind.startswith(_OURS) and message:
+        return message
+    return f"{kind.removeprefix('builtins.')} {message}".strip() + ": a fault of this program; --verbose shows where"
