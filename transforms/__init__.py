@@ -2,9 +2,9 @@
 
     from transforms import FormatEvents, ReadIds, ResolveIdentities, Settings
 
-``read``, ``resolve``, ``format``, ``write``: every transform takes and gives ``(number, bytes)`` pairs, which ``rows_of``
-shows as plain dicts. The pure modules below import no Beam, and importing one of them must not do so either: hence the
-names here are looked up when first used.
+Read, resolve, format, write: every transform takes and gives ``(number, bytes)`` pairs, which ``rows_of`` shows as
+plain dicts. The pure modules below import no Beam, and importing one of them must not do so either: hence the names
+here are looked up when first used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transforms.publishing import CountPersons, Publish, WriteProfiles
     from transforms.reading import ReadIds
     from transforms.resolving import AnswerUnits, FindRepeats, ResolveIdentities
-    from transforms.run.publication import claim_digest
+    from transforms.run.publication import claim
     from transforms.run.report import RunContext
     from transforms.settings import Plan, Settings
 else:
@@ -31,14 +31,14 @@ else:
         "transforms.publishing": ("CountPersons", "Publish", "WriteProfiles"),
         "transforms.reading": ("ReadIds",),
         "transforms.resolving": ("AnswerUnits", "FindRepeats", "ResolveIdentities"),
-        "transforms.run.publication": ("claim_digest",),
+        "transforms.run.publication": ("claim",),
         "transforms.run.report": ("RunContext",),
         "transforms.settings": ("Plan", "Settings"),
     }
 
-    def __getattr__(name):
-        import importlib
+    import importlib
 
+    def __getattr__(name):
         for module, names in _HOMES.items():
             if name in names:
                 return getattr(importlib.import_module(module), name)
@@ -63,7 +63,7 @@ __all__ = [
     "SourceFile",
     "Unit",
     "WriteProfiles",
-    "claim_digest",
+    "claim",
     "cut_units",
     "discover",
     "rows_of",

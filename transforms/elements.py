@@ -1,7 +1,7 @@
 """The elements that travel: bytes behind a one-byte tag, keyed by a shard's or a unit's number.
 
 Every collection of the job is of this one type, ``Keyed``: any two can be flattened, and no runner needs to pickle.
-No element is above ``MAXIMUM_BYTES``, since Flink refuses records of ten megabytes. ``inspecting`` shows what is inside.
+No element is above ``MAXIMUM_BYTES``, since Flink refuses records of ten megabytes. ``inspecting`` shows what one has.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
+from apache_beam.typehints import with_input_types
 
 from transforms.currents.container import Damage
 from transforms.currents.paths import Unit
@@ -44,6 +45,7 @@ class UnreadableRepeat(Exception):
     """A row that others were dropped for turned out unreadable: sending neither would lose an event."""
 
 
+@with_input_types(Keyed)
 @dataclasses.dataclass
 class FormatEvents(beam.PTransform):
     """Formats work units and writes their shards of ``events/``, ``rejects/`` and ``deletions/``.

@@ -9,6 +9,7 @@ import apache_beam as beam
 import orjson
 import pyarrow as pa
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
+from apache_beam.typehints import with_input_types, with_output_types
 
 from transforms.elements import FILE, TALLY, Keyed, Meter, tagged, untagged
 from transforms.identity.links import unpack
@@ -22,6 +23,7 @@ from transforms.run.report import RunContext, publish_run
 from transforms.settings import Settings
 
 
+@with_input_types(Keyed)
 @dataclasses.dataclass
 class WriteProfiles(beam.PTransform):
     """Writes ``profiles/``: one /engage update a person, each attribute with its latest value.
@@ -32,7 +34,8 @@ class WriteProfiles(beam.PTransform):
     Example: two updates of one person become one line, which counts as one row::
 
         profiles = written.attributes | WriteProfiles(settings, output="out")
-        profiles.files | beam.FlatMap(rows_of)  # {"kind": "file", "path": "profiles/part-00000.ndjson.gz", "rows": 1, …}
+        profiles.files | beam.FlatMap(rows_of)
+        # {"kind": "file", "path": "profiles/part-00000.ndjson.gz", "rows": 1, …}
     """
 
     settings: Settings
@@ -68,6 +71,8 @@ class _WriteProfiles(beam.DoFn):
         yield TaggedOutput(WriteProfiles.TALLIES, meter.tally({"profile_lines": lines.rows}))
 
 
+@with_input_types(Keyed)
+@with_output_types(Keyed)
 @dataclasses.dataclass
 class CountPersons(beam.PTransform):
     """Counts distinct persons by month and by event type.
@@ -95,8 +100,8 @@ class _CountPersons(beam.DoFn):
         yield meter.tally(count_persons(table))
 
 
-@beam.typehints.with_input_types(bytes)
-@beam.typehints.with_output_types(bytes)
+@with_input_types(bytes)
+@with_output_types(bytes)
 class MergeTallies(beam.CombineFn):
     """Sums TALLY elements; accumulators are such elements too, so that no runner needs to pickle one."""
 
@@ -119,6 +124,8 @@ class MergeTallies(beam.CombineFn):
         return beam.coders.BytesCoder()
 
 
+@with_input_types(files=Keyed, tallies=Keyed)
+@with_output_types(bytes)
 @dataclasses.dataclass
 class Publish(beam.PTransform):
     """Checks that everything adds up, then writes reports and manifest: the run's last act.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 import orjson
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
+from apache_beam.typehints import with_input_types
 
 from transforms.currents.paths import Unit
 from transforms.elements import (
@@ -28,6 +29,7 @@ from transforms.run import progress
 from transforms.settings import Plan, Settings
 
 
+@with_input_types(Keyed)
 @dataclasses.dataclass
 class ReadIds(beam.PTransform):
     """Reads the id columns of work units: who was seen with whom, and which event ids there are.

@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
+from apache_beam.typehints import with_input_types, with_output_types
 
 from transforms.elements import (
     ANSWER,
@@ -53,6 +54,7 @@ class MixedWorkspaces(Exception):
         )
 
 
+@with_input_types(Keyed)
 @dataclasses.dataclass
 class ResolveIdentities(beam.PTransform):
     """Finds out which ids are one person, proves it, and writes ``identities/``.
@@ -172,6 +174,8 @@ def _truth(path: str) -> dict[str, str]:
     return truth
 
 
+@with_input_types(asked=Keyed, resolved=Keyed)
+@with_output_types(Keyed)
 @dataclasses.dataclass
 class AnswerUnits(beam.PTransform):
     """Tells each unit who its profiles are.
@@ -217,6 +221,8 @@ class _Answer(beam.DoFn):
                 yield unit, tagged(ANSWER, numbered(0 if number else len(profiles), answer))
 
 
+@with_input_types(Keyed)
+@with_output_types(Keyed)
 @dataclasses.dataclass
 class FindRepeats(beam.PTransform):
     """Finds rows whose event type and id came before.

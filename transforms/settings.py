@@ -10,7 +10,7 @@ CLOCK_SKEW = 3_600  # seconds after now that Mixpanel still takes
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Flags of the same names; times are UNIX seconds. Workers and runner are not here: they do not shape the output."""
+    """Flags of the same names; times are UNIX seconds. Workers and runner do not shape the output and are not here."""
 
     now: int
     event_types: tuple[str, ...] | None = None
