@@ -1,0 +1,116 @@
+"""The comparison's table, and whether the targets are reached."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from benchmarks.run import Result
+
+TARGET_ROWS = 3_000_000
+HALF_ROWS = 1_500_000
+CPU_RATIO = 3.5
+WALL_RATIO = 1.5
+PEAK_BYTES = 1.2e9
+PEAK_GROWTH = 0.15
+
+
+def machine(root: Path) -> dict[str, Any]:
+    """What the figures were measured on; the load says whether others used the machine as well."""
+    commit = _output(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10"])
+    found: dict[str, Any] = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load": [round(load, 2) for load in os.getloadavg()],
+        "python": platform.python_version(),
+        "commit": commit,
+    }
+    found["text"] = (
+        f"{found['processor']}, {found['cores']} cores, {found['memory_bytes'] / 2**30:.0f} GiB, "
+        f"load {found['load'][0]} before the run, Python {found['python']}, commit {commit or 'unknown'}"
+    )
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _output(command: Sequence[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """Markdown; seconds for each 100,000 rows read, and the loop's seconds divided by the contender's."""
+    rows = [
+        "| rows | files | contender | CPU s / 100,000 | wall s / 100,000 | CPU s | wall s | loop's CPU / its | "
+        "loop's wall / its | peak GB | output MB |",
+        "|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for result in results:
+        export, usage = result.export, result.usage
+        loop = _find(results, export.name, "loop")
+        hundreds = export.rows / 100_000
+        ratios = (
+            (f"{loop.usage.cpu_s / usage.cpu_s:.2f}", f"{loop.usage.wall_s / usage.wall_s:.2f}") if loop else ("", "")
+        )
+        cells = [
+            f"{export.rows:,}",
+            f"{export.files:,}",
+            result.contender,
+            f"{usage.cpu_s / hundreds:.2f}",
+            f"{usage.wall_s / hundreds:.2f}",
+            f"{usage.cpu_s:.1f}",
+            f"{usage.wall_s:.1f}",
+            *ratios,
+            f"{usage.peak / 1e9:.2f}",
+            f"{result.output_bytes / 1e6:.0f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def targets(results: Sequence[Result]) -> list[str]:
+    """A line a target of which this run has the figures, reached or not."""
+    one, two, loop = (_find(results, str(TARGET_ROWS), name) for name in ("job-1", "job-2", "loop"))
+    lines = []
+    if one and loop:
+        ratio = loop.usage.cpu_s / one.usage.cpu_s
+        lines.append(_line(ratio >= CPU_RATIO, f"{ratio:.2f} times fewer CPU seconds than the loop", f"{CPU_RATIO}"))
+    if one and two:
+        ratio = one.usage.wall_s / two.usage.wall_s
+        lines.append(_line(ratio >= WALL_RATIO, f"two workers {ratio:.2f} times as fast as one", f"{WALL_RATIO}"))
+    for job in filter(None, (one, two)):
+        text = f"{job.contender}: {job.usage.peak / 1e9:.2f} GB at the peak"
+        lines.append(_line(job.usage.peak < PEAK_BYTES, text, f"below {PEAK_BYTES / 1e9} GB"))
+        half = _find(results, str(HALF_ROWS), job.contender)
+        if half:
+            growth = (job.usage.peak - job.id_table_bytes) / (half.usage.peak - half.id_table_bytes) - 1
+            text = f"{job.contender}: peak at {TARGET_ROWS:,} rows {growth:+.0%} on {HALF_ROWS:,}, id tables apart"
+            lines.append(_line(growth <= PEAK_GROWTH, text, f"at most {PEAK_GROWTH:.0%}"))
+    return lines
+
+
+def _line(reached: bool, text: str, target: str) -> str:
+    return f"- {'reached' if reached else 'NOT reached'}: {text} (target: {target})"
+
+
+def _find(results: Sequence[Result], export: str, contender: str) -> Result | None:
+    return next((r for r in results if r.export.name == export and r.contender == contender), None)
