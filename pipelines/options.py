@@ -164,8 +164,8 @@ def _parser() -> _Parser:
     )  # fmt: skip
     group.add_argument(
         "--device_links", choices=("sole", "first", "none"), default="sole",
-        help="whom a device links: its known user, nobody once two share it (sole, default); whoever was first (first); "
-        "nobody (none)",
+        help="whom a device links: its known user, nobody once two share it (sole, default); whoever was first "
+        "(first); nobody (none)",
     )  # fmt: skip
     group.add_argument(
         "--max_profiles_per_device",

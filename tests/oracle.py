@@ -180,7 +180,8 @@ def run(
         unrecognised = not known and not update
         reasons = {
             "event_type": event_types is not None and not asked_for(event_type),
-            "excluded": not update and any(fnmatch.fnmatchcase(event_name(row), glob.replace("[", "[[]")) for glob in exclude_events),
+            "excluded": not update
+            and any(fnmatch.fnmatchcase(event_name(row), glob.replace("[", "[[]")) for glob in exclude_events),
             "native_drops": id_merge == "native" and not own,
             "left_to_native": native_since is not None and row.record["time"] >= native_since and own is not None
             and entry is not None and entry.sent_by_native_connector,

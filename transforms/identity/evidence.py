@@ -165,5 +165,3 @@ def _note_workspaces(rows: Rows, names: list[str], workspaces: dict[str, str]) -
             place = pc.index(encoded.indices, number).as_py()
             name = names[int(rows.file[place])]
             workspaces[text] = min(name, workspaces.get(text, name))
-
-

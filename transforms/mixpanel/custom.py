@@ -77,7 +77,7 @@ def custom_fragment(text: str | None, prefix: str, room: int, notes: Notes) -> b
 
 
 def cut_keys(values: dict[str, Any], notes: Notes) -> dict[str, Any]:
-    """The properties with keys of at most 255 UTF-8 bytes; of two that become one, the first in bytewise order stays."""
+    """The properties with keys of at most 255 UTF-8 bytes; of two that become one the first in bytewise order stays."""
     if all(len(key.encode()) <= NAME_BYTES for key in values):
         return values
     result: dict[str, Any] = {}

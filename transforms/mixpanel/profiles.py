@@ -1,7 +1,7 @@
 """``users.profile.Update`` rows as /engage updates: one a person, each attribute with its latest value.
 
-Mixpanel knows no event time for ``$set``, so the latest value is chosen here, by (``time_ms``, event id). ``ATTRIBUTES``
-is one attribute of one update a row; the value is JSON text.
+Mixpanel knows no event time for ``$set``, so the latest value is chosen here, by (``time_ms``, event id).
+``ATTRIBUTES`` is one attribute of one update a row; the value is JSON text.
 """
 
 from __future__ import annotations
@@ -68,7 +68,12 @@ def attributes(table: pa.Table, distinct_id: pa.Array) -> pa.Table:
 
 def latest(table: pa.Table) -> pa.Table:
     """Each person's attributes once, with the latest (``time_ms``, event id), sorted by person and attribute."""
-    keys = [("distinct_id", "ascending"), ("attribute", "ascending"), ("time_ms", "ascending"), ("event_id", "ascending")]
+    keys = [
+        ("distinct_id", "ascending"),
+        ("attribute", "ascending"),
+        ("time_ms", "ascending"),
+        ("event_id", "ascending"),
+    ]
     # Two updates of one id at one time differ in nothing but the value: the greater text, so that order cannot matter.
     table = table.take(pc.sort_indices(table, sort_keys=[*keys, ("value", "ascending")])).combine_chunks()
     if table.num_rows < 2:
