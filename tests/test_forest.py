@@ -203,7 +203,7 @@ def test_device_policies() -> None:
         assert {row["id"]: row["known_user"] for row in resolution.profiles.to_pylist()} == users
     sole = run(links, "sole").figures
     assert sole["contested_devices"] == 1
-    assert sole["contested_examples"] == [{"id": "shared", "known_users": ["u1", "u2"]}]
+    assert sole["contested_examples"] == [{"device_id": "shared", "known_users": ["u1", "u2"]}]
     assert run(links, "none").figures["contested_devices"] == 2
     refused = run(links, "first").figures["refused_examples"]
     evidence = {"time": 2, "event_id": "", "file": "f.avro"}
@@ -214,7 +214,7 @@ def test_a_device_of_too_many_profiles_is_quarantined_under_every_policy() -> No
     links = [Link(0, "p0", "u")] + [Link(2, f"p{at}", "kiosk", at) for at in range(4)]
     for policy in POLICIES:
         figures = run(links, policy, limit=3).figures
-        assert figures["quarantined_examples"] == [{"id": "kiosk", "profiles": 4}]
+        assert figures["quarantined_examples"] == [{"device_id": "kiosk", "profiles": 4}]
         assert (figures["links"]["quarantined"], figures["contested_devices"]) == (4, 0)
     assert run(links, "sole", limit=4).figures["made_known"] == {"own": 1, "profile": 0, "device": 3, "none": 0}
 

@@ -279,3 +279,18 @@ def test_blocks_carry_any_rows_in_equal_bytes() -> None:
     assert pa.concat_tables([unpack(block) for block in blocks]).equals(table)
     assert split(table.slice(0, 0)) == []
     assert len(split(table.slice(0, 2), 1)) == 2
+
+
+def test_orphan_links_of_both_directions_are_one_with_the_lesser_evidence() -> None:
+    rows = [
+        {"rank": 1, "a": "p1", "b": "p2", "time": 20, "event_id": "x", "file": "f"},
+        {"rank": 1, "a": "p2", "b": "p1", "time": 10, "event_id": "y", "file": "f"},
+        {"rank": 1, "a": "p2", "b": "p3", "time": 10, "event_id": "y", "file": "f"},
+        {"rank": 0, "a": "p2", "b": "p1", "time": 30, "event_id": "z", "file": "f"},
+    ]
+    left = module.undirected(pa.Table.from_pylist(rows, schema=LINKS))
+    assert [(row["rank"], row["a"], row["b"]) for row in left.to_pylist()] == [
+        (1, "p2", "p1"),
+        (1, "p2", "p3"),
+        (0, "p2", "p1"),
+    ]

@@ -37,6 +37,7 @@ from transforms.identity.evidence import sharded
 from transforms.identity.forest import resolve
 from transforms.identity.links import LinkTable, NodeTable, split, unpack
 from transforms.identity.score import score
+from transforms.identity.tables import undirected
 from transforms.run import progress
 from transforms.run.publication import publish_file
 from transforms.settings import Plan, Settings
@@ -144,7 +145,7 @@ class _Resolve(beam.DoFn):
         if len(gathered.workspaces) > 1 and not self._settings.mixed_workspaces:
             raise MixedWorkspaces(gathered.workspaces)
         resolution = resolve(
-            gathered.links,
+            undirected(gathered.links),
             gathered.nodes,
             device_links=self._settings.device_links,
             max_profiles_per_device=self._settings.max_profiles_per_device,

@@ -17,7 +17,7 @@ from transforms.currents.units import Rows, UnitReader
 from transforms.identity.columns import array
 from transforms.identity.hashing import shards
 from transforms.identity.ids import USER_ID
-from transforms.identity.links import NODES, LinkTable, NodeTable, from_rows, split
+from transforms.identity.links import LINKS, NODES, NodeTable, from_rows, split, unique_links
 from transforms.identity.persons import usable_or_null
 from transforms.identity.repeats import keys, pack_keys
 from transforms.mixpanel.outcomes import valid_times
@@ -61,7 +61,8 @@ class UnitEvidence:
 def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> UnitEvidence:
     """Read the id columns of a unit."""
     reader = UnitReader(unit)
-    links, nodes, deleted = LinkTable(), NodeTable(), NodeTable()
+    links: list[pa.Table] = []
+    nodes, deleted = NodeTable(), NodeTable()
     names = [file.name for file in unit.files]
     profiles: list[pa.Array] = []
     key_parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -71,7 +72,7 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
         decoded += len(rows.row)
         evidence = valid_times(rows.table, settings)
         found = _links(rows, evidence, names)
-        links.add(found[0])
+        links.append(found[0])
         nodes.add(found[1])
         user_id = _column(rows.table, "user_id")
         if user_id is not None:
@@ -86,7 +87,8 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
         _note_workspaces(rows, names, workspaces)
     asked_ids = pa.chunked_array(profiles, pa.string()).unique() if profiles else pa.array([], pa.string())
     key_blocks = list(_key_blocks(key_parts, reader.row_count, key_shards))
-    link_table, node_table = links.result(), nodes.result()
+    link_table = unique_links(pa.concat_tables(links)) if len(links) > 1 else links[0] if links else LINKS.empty_table()
+    node_table = nodes.result()
     return UnitEvidence(
         links=sharded(link_table, "a", id_shards),
         nodes=sharded(node_table, "id", id_shards),

@@ -30,8 +30,8 @@ def summary(
     ``profiles``, ``known_users``, ``devices``, ``clusters``: numbers. ``clusters_by_size``: clusters by their number of
     ids, in buckets. ``links``: number by status. ``made_known``: profiles by how they came to their known user, those
     without one under ``none``. ``contested_devices``, ``quarantined_devices``: numbers, with up to ten
-    ``contested_examples`` (``id``, ``known_users``), ``quarantined_examples`` (``id``, ``profiles``) and
-    ``refused_examples`` (``a``, ``b_type``, ``b``, ``known_users``, ``time``, ``event_id``, ``file``).
+    ``contested_examples`` (``device_id``, ``known_users``), ``quarantined_examples`` (``device_id``, ``profiles``) and
+    ``refused_examples`` (``a_type``, ``a``, ``b_type``, ``b``, ``known_users``, ``time``, ``event_id``, ``file``).
     """
     sizes = np.bincount(cluster, minlength=graph.size)
     sizes = sizes[sizes > 0]
@@ -59,7 +59,9 @@ def _contested(graph: Graph, contested: np.ndarray, known: np.ndarray) -> list[d
     for device in np.flatnonzero(contested)[:EXAMPLES]:
         users = known[graph.a[(graph.b == device) & (graph.rank == DEVICE)]]
         users = np.unique(users[users >= 0])
-        examples.append({"id": graph.name(device), "known_users": [graph.name(user) for user in users[:EXAMPLES]]})
+        examples.append(
+            {"device_id": graph.name(device), "known_users": [graph.name(user) for user in users[:EXAMPLES]]}
+        )
     return examples
 
 
@@ -67,7 +69,7 @@ def _quarantined(graph: Graph, quarantined: np.ndarray) -> list[dict[str, Any]]:
     examples = []
     for device in np.flatnonzero(quarantined)[:EXAMPLES]:
         profiles = int(((graph.b == device) & (graph.rank == DEVICE)).sum())
-        examples.append({"id": graph.name(device), "profiles": profiles})
+        examples.append({"device_id": graph.name(device), "profiles": profiles})
     return examples
 
 
@@ -77,6 +79,11 @@ def _refused(graph: Graph, status: np.ndarray, known: np.ndarray) -> list[dict[s
         a, b = graph.a[row], graph.b[row]
         evidence = {name: array(graph.links[name])[row].as_py() for name in ("time", "event_id", "file")}
         users = [graph.name(known[a]), graph.name(known[b])]
-        ends = {"a": graph.name(a), "b_type": ID_TYPES[B_TYPES[graph.rank[row]]], "b": graph.name(b)}
+        ends = {
+            "a_type": ID_TYPES[USER_ID],
+            "a": graph.name(a),
+            "b_type": ID_TYPES[B_TYPES[graph.rank[row]]],
+            "b": graph.name(b),
+        }
         examples.append({**ends, "known_users": users, **evidence})
     return examples

@@ -50,32 +50,35 @@ class Persons:
 
 def persons(user_id: pa.Array, external_user_id: pa.Array, answers: pa.Table) -> Persons:
     """The persons of rows (two string arrays, nulls where a row names none), by the answers about their profiles."""
-    profile = usable_or_null(user_id)
     own = usable_or_null(external_user_id)
-    if answers.num_rows:
-        encoded = profile.dictionary_encode()
-        found = pc.take(pc.index_in(encoded.dictionary, value_set=answers["profile"]), encoded.indices)
-        known = pc.take(answers["known_user"].combine_chunks(), found)
-        conflict = pc.fill_null(pc.not_equal(own, known), False)
-        place = pc.fill_null(found, answers.num_rows).to_numpy(zero_copy_only=False)
-        via, deleted, whole = (
-            np.append(answers[name].to_numpy(), empty)[place]
-            for name, empty in (("via", np.int8(0)), ("deleted", False), ("whole_person", True))
-        )
-        device = pc.if_else(conflict, pa.scalar(None, pa.string()), profile) if pc.any(conflict).as_py() else profile
-        return Persons(own, profile, pc.coalesce(own, known), device, via, deleted, whole)
-    count = len(profile)
-    nothing = np.zeros(count, bool)
-    return Persons(own, profile, own, profile, np.zeros(count, np.int8), nothing, ~nothing)
+    encoded = user_id.dictionary_encode()
+    good = usable(encoded.dictionary)
+    profile = user_id if good.all() else _without(encoded, good)
+    count = len(user_id)
+    if not answers.num_rows:
+        nothing = np.zeros(count, bool)
+        return Persons(own, profile, own, profile, np.zeros(count, np.int8), nothing, ~nothing)
+    # Looked up once a profile, then by its number; an unusable id is in no answer.
+    found = pc.index_in(encoded.dictionary, value_set=answers["profile"])
+    place = pc.take(found, encoded.indices)
+    known = pc.take(answers["known_user"].combine_chunks(), place)
+    conflict = pc.fill_null(pc.not_equal(own, known), False)
+    device = pc.if_else(conflict, pa.scalar(None, pa.string()), profile) if pc.any(conflict).as_py() else profile
+    rows = pc.fill_null(place, answers.num_rows).to_numpy(zero_copy_only=False)
+    via, deleted, whole = (
+        np.append(answers[name].to_numpy(), empty)[rows]
+        for name, empty in (("via", np.int8(0)), ("deleted", False), ("whole_person", True))
+    )
+    return Persons(own, profile, pc.coalesce(own, known), device, via, deleted, whole)
 
 
 def usable_or_null(values: pa.Array) -> pa.Array:
     """The values with unusable ids made null; the array itself where all are usable."""
     encoded = values.dictionary_encode()
     good = usable(encoded.dictionary)
-    if good.all():
-        return values
-    return pa.DictionaryArray.from_arrays(
-        pc.if_else(pc.take(pa.array(good), encoded.indices), encoded.indices, pa.scalar(None, encoded.indices.type)),
-        encoded.dictionary,
-    ).cast(pa.string())
+    return values if good.all() else _without(encoded, good)
+
+
+def _without(encoded: pa.DictionaryArray, good: np.ndarray) -> pa.Array:
+    """The strings of a dictionary array, null where their dictionary entry is not good."""
+    return pc.take(pc.if_else(pa.array(good), encoded.dictionary, pa.scalar(None, pa.string())), encoded.indices)

@@ -18,7 +18,7 @@ from transforms.identity.columns import (
     in_slices,
     least_rows,
 )
-from transforms.identity.ids import ID_TYPES, LINKS, NODES
+from transforms.identity.ids import ID_TYPES, LINKS, NODES, PROFILE
 
 _ROWS_A_COMPACTION = 1 << 21
 
@@ -189,3 +189,21 @@ def _bytewise_position(values: pa.Array) -> np.ndarray:
     position = np.empty(len(encoded.dictionary), dtype=np.int64)
     position[bytewise_order(encoded.dictionary)] = np.arange(len(position))
     return position[np.asarray(encoded.indices)]
+
+
+def undirected(table: pa.Table) -> pa.Table:
+    """Links without the later of two orphan links between the same profiles, one each way: they say the same."""
+    rows = np.flatnonzero(np.asarray(table["rank"]) == PROFILE)
+    links = table.take(pa.array(rows))
+    ends = {"least": pc.min_element_wise(links["a"], links["b"]), "most": pc.max_element_wise(links["a"], links["b"])}
+    keys = pa.table({**ends, **{name: links[name] for name in ("time", "event_id", "file")}})
+    order = np.asarray(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
+    pairs = keys.select(list(ends)).take(pa.array(order))
+    again = np.ones(max(len(order) - 1, 0), bool)
+    for name in ends:
+        again &= np.asarray(pc.equal(pairs[name].slice(1), pairs[name].slice(0, len(again))))
+    if not again.any():
+        return table
+    kept = np.ones(table.num_rows, bool)
+    kept[rows[order[1:][again]]] = False
+    return table.filter(pa.array(kept))

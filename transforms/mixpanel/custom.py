@@ -14,7 +14,7 @@ import orjson
 from transforms.mixpanel.limits import fits, nested
 from transforms.mixpanel.names import NAME_BYTES, cut
 
-_SCALARS = (str, int, float, bool)
+_SCALARS = frozenset({str, int, float, bool})
 
 
 @dataclasses.dataclass
@@ -43,37 +43,57 @@ def parse_object(text: str | None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def custom_fragment(text: str | None, prefix: str, room: int, notes: Notes) -> bytes:
-    """The fragment of a custom event's or purchase's ``properties``.
+class CustomProperties:
+    """Writes the ``properties`` of custom events or purchases as fragments; keeps the keys it has met, ready to use."""
 
-    ``prefix`` stands before each key, with one space after it; at most ``room`` properties are written, the first in
-    bytewise order of their keys.
-    """
-    values = parse_object(text)
-    if values is None:
-        notes.properties_not_json[f"{prefix} properties"] += 1
-        values = {"properties": text}
-    result: dict[str, Any] = {}
-    long_keys = False
-    for key, value in values.items():
-        if value is None:
-            continue
-        if not isinstance(value, _SCALARS):
-            raw = orjson.dumps(value)
-            if fits(value, raw):
-                value = orjson.Fragment(raw)  # written as it is: no second walk through the value
-            else:
-                notes.nested_as_text[cut(f"{prefix} {key}")] += 1
-                value = raw.decode()
-        result[f"{prefix} {key}"] = value
-        long_keys = long_keys or len(key) > 50
-    if long_keys:
-        result = cut_keys(result, notes)
-    if len(result) > room:
-        for key in sorted(result, key=str.encode)[room:]:
-            notes.properties_left_out[key] += 1
-            del result[key]
-    return b"," + orjson.dumps(result)[1:-1] if result else b""
+    def __init__(self, prefix: str, notes: Notes) -> None:
+        self._prefix = prefix
+        self._notes = notes
+        self._keys: dict[str, str] = {}
+
+    def fragment(self, text: str | None, room: int) -> bytes:
+        """The fragment of one row's ``properties``: at most ``room`` of them, the first in bytewise order of their keys.
+
+        Nulls are left out. The prefix stands before each key, with one space after it.
+        """
+        values = parse_object(text)
+        if values is None:
+            self._notes.properties_not_json[f"{self._prefix} properties"] += 1
+            values = {"properties": text}
+        keys = self._keys
+        result: dict[str, Any] = {}
+        long_keys = False
+        for name, value in values.items():
+            key = keys.get(name)
+            if key is None:
+                key = self._key(name)
+            if type(value) not in _SCALARS:
+                if value is None:
+                    continue
+                raw = orjson.dumps(value)
+                if fits(value, raw):
+                    value = orjson.Fragment(raw)  # written as it is: no second walk through the value
+                else:
+                    self._notes.nested_as_text[cut(key)] += 1
+                    value = raw.decode()
+            long_keys = long_keys or len(key) > NAME_BYTES // 4
+            result[key] = value
+        if long_keys:
+            result = cut_keys(result, self._notes)
+        if len(result) > room:
+            for key in sorted(result, key=str.encode)[room:]:
+                self._notes.properties_left_out[key] += 1
+                del result[key]
+        return b"," + orjson.dumps(result)[1:-1] if result else b""
+
+    def _key(self, name: str) -> str:
+        key = f"{self._prefix} {name}"
+        if len(self._keys) < _KEYS_KEPT:
+            self._keys[name] = key
+        return key
+
+
+_KEYS_KEPT = 10_000
 
 
 def cut_keys(values: dict[str, Any], notes: Notes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from arro3.io import write_ndjson
 
 from transforms.currents import catalog
 from transforms.identity.persons import Persons
-from transforms.mixpanel.custom import Notes, custom_fragment, value_fragment
+from transforms.mixpanel.custom import CustomProperties, Notes, value_fragment
 from transforms.mixpanel.limits import EVENT_BYTES, EVENT_NESTED_BYTES, NESTED_ITEMS, PROPERTIES
 from transforms.mixpanel.names import cut, insert_ids, safe_key
 from transforms.settings import Settings
@@ -114,7 +114,7 @@ def core_columns(
 
 def event_lines(
     event_type: str, table: pa.Table, names: pa.Array, who: Persons, settings: Settings
-) -> tuple[bytes, Limits]:
+) -> tuple[memoryview, Limits]:
     """The lines of rows that are to be sent, in their order, each with its newline; and what the limits changed."""
     limits = Limits(table.num_rows)
     event, core = core_columns(event_type, table, names, who, settings)
@@ -142,9 +142,8 @@ def event_lines(
         for values in static.values():
             room -= np.asarray(values.is_valid())
         texts = column(table, "properties").to_pylist()
-        notes = limits.notes
-        pieces = [custom_fragment(t, prefix, r, notes) for t, r in zip(texts, room.tolist(), strict=True)]
-        fragments.append(pa.array(pieces, pa.large_binary()))
+        fragment = CustomProperties(prefix, limits.notes).fragment
+        fragments.append(pa.array(list(map(fragment, texts, room.tolist())), pa.large_binary()))
     data = _write(event, static, fragments)
     if len(static) + len(fragments) > _MOST_STATIC and prefix is None:
         data = _trim_properties(data, set(core), event_type, limits)
@@ -164,9 +163,9 @@ class Limits:
         return {**found, "not_finite": self.not_finite} if self.not_finite else found
 
 
-def drop_too_large(data: bytes, longest_row: int) -> tuple[bytes, list[int]]:
+def drop_too_large(data: memoryview, longest_row: int) -> tuple[memoryview, list[int]]:
     """The lines under 1 MB, and the positions of those that are not; looked at only where one can be so long."""
-    if longest_row < EVENT_BYTES // 8 and len(data) < EVENT_BYTES:
+    if longest_row < EVENT_BYTES // 8 or len(data) < EVENT_BYTES:
         return data, []
     buffer = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(buffer == 10) + 1
@@ -174,30 +173,28 @@ def drop_too_large(data: bytes, longest_row: int) -> tuple[bytes, list[int]]:
     large = np.flatnonzero(sizes >= EVENT_BYTES)
     if not large.size:
         return data, []
-    lines = data.splitlines(keepends=True)
-    dropped = set(large.tolist())
-    return b"".join(line for number, line in enumerate(lines) if number not in dropped), large.tolist()
+    starts = ends - sizes - 1
+    kept = [data[starts[n] : ends[n]] for n in range(len(ends)) if sizes[n] < EVENT_BYTES]
+    return memoryview(b"".join(kept)), large.tolist()
 
 
-def _write(event: pa.Array, properties: dict[str, pa.Array], fragments: list[pa.Array]) -> bytes:
+def _write(event: pa.Array, properties: dict[str, pa.Array], fragments: list[pa.Array]) -> memoryview:
     inner = pa.StructArray.from_arrays(list(properties.values()), list(properties))
     out = io.BytesIO()
     write_ndjson(pa.table({"event": event, "properties": inner}), out)
-    if not fragments:
-        return out.getvalue()
-    # Each line ends in b'}}\n': what stands before is kept, the row's fragments follow, then the braces again.
     data = out.getbuffer()
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1
-    lines = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), len(ends), [None, pa.py_buffer(np.append(0, ends).astype(np.int64)), pa.py_buffer(data)]
-    )
-    body = pc.binary_slice(lines.cast(pa.large_binary()), 0, -3)
-    joined = pc.binary_join_element_wise(
-        body, *(pc.fill_null(part, b"") for part in fragments), pa.scalar(b"}}\n", pa.large_binary()),
-        pa.scalar(b"", pa.large_binary()),
-    )  # fmt: skip
-    _, offsets, values = joined.buffers()
-    return bytes(values)[: np.frombuffer(offsets, np.int64)[len(joined)]]
+    if not fragments:
+        return data
+    # A line's end, b'}}\n', is cut off and put before the next line, so that a row's fragments follow its properties;
+    # pieces cut that way lie end to end in the buffer, and need no copy of their own.
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10) - 2
+    offsets = pa.py_buffer(np.append(0, ends).astype(np.int64))
+    pieces = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), [None, offsets, pa.py_buffer(data)])
+    filled = (pc.fill_null(part, b"") if part.null_count else part for part in fragments)
+    joined = pc.binary_join_element_wise(pieces, *filled, pa.scalar(b"", pa.large_binary()))
+    _, joined_offsets, values = joined.buffers()
+    end = int(np.frombuffer(joined_offsets, np.int64)[len(joined)])
+    return memoryview(b"".join([memoryview(values)[:end], b"}}\n"]))
 
 
 def _finite(values: pa.Array, target: str, limits: Limits) -> pa.Array:
@@ -235,12 +232,12 @@ def _json_fragments(target: str, values: pa.Array, notes: Notes) -> pa.Array:
     )
 
 
-def _trim_properties(data: bytes, core: set[str], event_type: str, limits: Limits) -> bytes:
+def _trim_properties(data: memoryview, core: set[str], event_type: str, limits: Limits) -> memoryview:
     """Lines with at most 254 properties: the job's and the catalogue's own, then the rest in bytewise order."""
     known = catalog.event_types().get(event_type)
     own = core | {target for target in (known.properties.values() if known else ()) if target}
     lines = []
-    for line in data.splitlines():
+    for line in bytes(data).split(b"\n")[:-1]:
         event: dict[str, Any] = orjson.loads(line)
         properties = event["properties"]
         extra = sorted((key for key in properties if key not in own), key=str.encode)
@@ -248,4 +245,4 @@ def _trim_properties(data: bytes, core: set[str], event_type: str, limits: Limit
             limits.notes.properties_left_out[key] += 1
             del properties[key]
         lines.append(orjson.dumps(event) + b"\n")
-    return b"".join(lines)
+    return memoryview(b"".join(lines))

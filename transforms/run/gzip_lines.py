@@ -22,7 +22,7 @@ class GzipLines:
         self._crc = 0
         self._size = 0
 
-    def add(self, lines: bytes, rows: int) -> None:
+    def add(self, lines: bytes | memoryview, rows: int) -> None:
         """Append whole lines, each with its newline."""
         self.rows += rows
         self._crc = isal_zlib.crc32(lines, self._crc)
