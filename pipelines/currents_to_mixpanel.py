@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines import options as command_line
-from pipelines.failures import cause
+from pipelines.failures import RunFailed, cause
 from pipelines.options import Options, UsageError
 from pipelines.summary import lines
 from transforms.currents.paths import NoFiles, cut_units, discover
@@ -81,6 +81,8 @@ def _run(options: Options, started: float) -> dict[str, Any]:
 
     try:
         run_locally(units, context, options)
+    except Exception as error:
+        raise RunFailed(cause(error)) from error
     finally:
         tidy(options.output)
     report = store_for(options.output).get(join(options.output, "report.json"))

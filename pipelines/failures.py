@@ -10,21 +10,26 @@ _STEP = " [while running '"
 _LAST = re.compile(r"^(?:RuntimeError: )?([A-Za-z_][\w.]*)(?:: |\Z)(.*)", re.DOTALL | re.MULTILINE)
 
 
+class RunFailed(Exception):
+    """The run, once begun, failed; the message says why."""
+
+
 def cause(error: BaseException) -> str:
     """The message of the exception behind an error; one that is no refusal of this program's own is named as a fault.
 
     >>> cause(RuntimeError("transforms.stores.store.Changed: in/a.avro changed: run again [while running 'Read']"))
     'in/a.avro changed: run again'
     >>> cause(KeyError("color"))
-    "KeyError 'color': a fault of this program; --verbose shows where"
+    'KeyError color: a fault of this program; --verbose shows where'
     """
-    if type(error) is RuntimeError and _STEP in str(error):
-        text = str(error).rpartition(_STEP)[0]
+    text = str(error.args[0]) if len(error.args) == 1 else str(error)
+    text = text.rpartition(_STEP)[0] or text
+    if type(error) is RuntimeError and text != str(error):
         start = text.rfind("\nRuntimeError: ") + 1
         found = _LAST.match(text, start)
         kind, message = (found[1], found[2]) if found else ("RuntimeError", text[start:])
     else:
-        kind, message = f"{type(error).__module__}.{type(error).__qualname__}", str(error)
+        kind, message = f"{type(error).__module__}.{type(error).__qualname__}", text
     message = message.strip()
     if kind.startswith(_OURS) and message:
         return message

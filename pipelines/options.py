@@ -293,7 +293,7 @@ def _path(text: str) -> str:
 def _time(flag: str, text: str) -> int:
     """UNIX seconds of a time given as such or in ISO 8601 (UTC where it names no zone)."""
     try:
-        if re.fullmatch(r"\d+(\.\d*)?", text):
+        if re.fullmatch(r"\d{1,11}(\.\d*)?", text):  # milliseconds have more digits
             return int(float(text))
         moment = datetime.datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
     except ValueError:
