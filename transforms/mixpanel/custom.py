@@ -5,8 +5,7 @@ A fragment is what is put before the closing braces of a row's event line: ``b',
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -17,19 +16,16 @@ from transforms.mixpanel.names import NAME_BYTES, cut
 _SCALARS = frozenset({str, int, float, bool})
 
 
-@dataclasses.dataclass
 class Notes:
-    """What the limits changed, counted by property."""
+    """What Mixpanel's limits changed: how often, by kind of change, event name and property."""
 
-    nested_as_text: Counter[str] = dataclasses.field(default_factory=Counter)
-    keys_cut: Counter[str] = dataclasses.field(default_factory=Counter)
-    key_collisions: Counter[str] = dataclasses.field(default_factory=Counter)
-    properties_left_out: Counter[str] = dataclasses.field(default_factory=Counter)
-    properties_not_json: Counter[str] = dataclasses.field(default_factory=Counter)
+    def __init__(self) -> None:
+        self.counts: dict[str, dict[str, dict[str, int]]] = {}
 
-    def as_dict(self) -> dict[str, dict[str, int]]:
-        """Only the limits that something met."""
-        return {name: dict(counter) for name, counter in vars(self).items() if counter}
+    def add(self, kind: str, event: str, key: str, count: int = 1) -> None:
+        """Count a change; ``key`` is the property, or for ``events_cut`` the event's name as it is sent."""
+        keys = self.counts.setdefault(kind, {}).setdefault(event, {})
+        keys[key] = keys.get(key, 0) + count
 
 
 def parse_object(text: str | None) -> dict[str, Any] | None:
@@ -46,19 +42,20 @@ def parse_object(text: str | None) -> dict[str, Any] | None:
 class CustomProperties:
     """Writes the ``properties`` of custom events or purchases as fragments; keeps the keys it has met, ready to use."""
 
-    def __init__(self, prefix: str, notes: Notes) -> None:
+    def __init__(self, prefix: str, events: Sequence[str], notes: Notes) -> None:
         self._prefix = prefix
+        self._events = events
         self._notes = notes
         self._keys: dict[str, str] = {}
 
-    def fragment(self, text: str | None, room: int) -> bytes:
-        """The fragment of one row's ``properties``: at most ``room`` of them, the first in bytewise order of their keys.
+    def fragment(self, text: str | None, room: int, event: int) -> bytes:
+        """The fragment of one row's ``properties``, the prefix and one space before each key, nulls left out.
 
-        Nulls are left out. The prefix stands before each key, with one space after it.
+        ``event`` is the position of the row's event name. At most ``room`` properties are written: the first in bytewise order of their keys.
         """
         values = parse_object(text)
         if values is None:
-            self._notes.properties_not_json[f"{self._prefix} properties"] += 1
+            self._note("properties_not_json", event, f"{self._prefix} properties")
             values = {"properties": text}
         keys = self._keys
         result: dict[str, Any] = {}
@@ -74,17 +71,20 @@ class CustomProperties:
                 if fits(value, raw):
                     value = orjson.Fragment(raw)  # written as it is: no second walk through the value
                 else:
-                    self._notes.nested_as_text[cut(key)] += 1
+                    self._note("nested_as_text", event, cut(key))
                     value = raw.decode()
             long_keys = long_keys or len(key) > NAME_BYTES // 4
             result[key] = value
         if long_keys:
-            result = cut_keys(result, self._notes)
+            result = cut_keys(result, self._events[event], self._notes)
         if len(result) > room:
             for key in sorted(result, key=str.encode)[room:]:
-                self._notes.properties_left_out[key] += 1
+                self._note("properties_left_out", event, key)
                 del result[key]
         return b"," + orjson.dumps(result)[1:-1] if result else b""
+
+    def _note(self, kind: str, event: int, key: str) -> None:
+        self._notes.add(kind, self._events[event], key)
 
     def _key(self, name: str) -> str:
         key = f"{self._prefix} {name}"
@@ -96,7 +96,7 @@ class CustomProperties:
 _KEYS_KEPT = 10_000
 
 
-def cut_keys(values: dict[str, Any], notes: Notes) -> dict[str, Any]:
+def cut_keys(values: dict[str, Any], event: str, notes: Notes) -> dict[str, Any]:
     """The properties with keys of at most 255 UTF-8 bytes; of two that become one the first in bytewise order stays."""
     if all(len(key.encode()) <= NAME_BYTES for key in values):
         return values
@@ -104,17 +104,17 @@ def cut_keys(values: dict[str, Any], notes: Notes) -> dict[str, Any]:
     for key in sorted(values, key=str.encode):
         short = cut(key)
         if short != key:
-            notes.keys_cut[short] += 1
+            notes.add("keys_cut", event, short)
         if short in result:
-            notes.key_collisions[short] += 1
+            notes.add("key_collisions", event, short)
         else:
             result[short] = values[key]
     return {key: result[key] for key in sorted(result, key=str.encode)}
 
 
-def value_fragment(name: str, value: Any, notes: Notes) -> bytes:
+def value_fragment(name: str, value: Any, event: str, notes: Notes) -> bytes:
     """The fragment of one property whose value is a list or object."""
     kept = nested(value) if isinstance(value, (list, dict)) else value
     if kept is not value:
-        notes.nested_as_text[name] += 1
+        notes.add("nested_as_text", event, name)
     return b"," + orjson.dumps({name: kept})[1:-1]

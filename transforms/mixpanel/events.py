@@ -82,13 +82,18 @@ def property_names(event_type: str, columns: Sequence[str], settings: Settings) 
 
 
 def core_columns(
-    event_type: str, table: pa.Table, names: pa.Array, who: Persons, settings: Settings
+    event_type: str, table: pa.Table, names: pa.Array, who: Persons, settings: Settings, notes: Notes
 ) -> tuple[pa.Array, dict[str, pa.Array]]:
     """(Event name, the properties that every event has) of rows that are to be sent."""
     count = table.num_rows
-    cut_names = pa.DictionaryArray.from_arrays(
-        names.indices, pa.array([cut(name) for name in names.dictionary.to_pylist()], pa.string())
-    )
+    whole = names.dictionary.to_pylist()
+    short = [cut(name) for name in whole]
+    if short != whole:
+        sent = np.bincount(names.indices.to_numpy(zero_copy_only=False), minlength=len(whole)).tolist()
+        for name, full, rows in zip(short, whole, sent, strict=True):
+            if name != full and rows:
+                notes.add("events_cut", name, name, rows)
+    cut_names = pa.DictionaryArray.from_arrays(names.indices, pa.array(short, pa.string()))
     anonymous = pc.binary_join_element_wise("$device:", who.profile, "")
     if settings.id_merge == "simplified":
         ids = {
@@ -114,23 +119,27 @@ def core_columns(
 
 def event_lines(
     event_type: str, table: pa.Table, names: pa.Array, who: Persons, settings: Settings
-) -> tuple[memoryview, Limits]:
+) -> tuple[memoryview, Notes]:
     """The lines of rows that are to be sent, in their order, each with its newline; and what the limits changed."""
-    limits = Limits(table.num_rows)
-    event, core = core_columns(event_type, table, names, who, settings)
+    notes = Notes()
+    event, core = core_columns(event_type, table, names, who, settings, notes)
+    base = catalog.mixpanel_name(event_type)
     targets = property_names(event_type, table.column_names, settings)
+    for name, target in targets.items():
+        if target != name and cut(safe_key(name)) == target and safe_key(name) != target:
+            notes.add("keys_cut", base, target, table.num_rows - table[name].null_count)
     fragments: list[pa.Array] = []
     static: dict[str, pa.Array] = dict(core)
     for name, target in targets.items():
         values = column(table, name)
         field = table.schema.field(name)
         if field.metadata and b"json" in field.metadata:
-            fragments.append(_json_fragments(target, values, limits.notes))
+            fragments.append(_json_fragments(target, values, base, notes))
             continue
         if pa.types.is_floating(values.type):
-            values = _finite(values, target, limits)
+            values = _finite(values, target, base, notes)
         elif pa.types.is_list(values.type):
-            values, text = _lists(target, values, limits.notes)
+            values, text = _lists(target, values, base, notes)
             if text is not None:
                 fragments.append(text)
         elif pa.types.is_null(values.type):
@@ -142,25 +151,13 @@ def event_lines(
         for values in static.values():
             room -= np.asarray(values.is_valid())
         texts = column(table, "properties").to_pylist()
-        fragment = CustomProperties(prefix, limits.notes).fragment
-        fragments.append(pa.array(list(map(fragment, texts, room.tolist())), pa.large_binary()))
+        fragment = CustomProperties(prefix, event.dictionary.to_pylist(), notes).fragment
+        codes = event.indices.to_pylist()
+        fragments.append(pa.array(list(map(fragment, texts, room.tolist(), codes)), pa.large_binary()))
     data = _write(event, static, fragments)
     if len(static) + len(fragments) > _MOST_STATIC and prefix is None:
-        data = _trim_properties(data, set(core), event_type, limits)
-    return data, limits
-
-
-class Limits:
-    """What Mixpanel's limits changed in some rows; ``too_large`` is set by ``drop_too_large``."""
-
-    def __init__(self, rows: int) -> None:
-        self.notes = Notes()
-        self.not_finite: dict[str, int] = {}
-        self.rows = rows
-
-    def as_dict(self) -> dict[str, dict[str, int]]:
-        found = self.notes.as_dict()
-        return {**found, "not_finite": self.not_finite} if self.not_finite else found
+        data = _trim_properties(data, set(core), event_type, notes)
+    return data, notes
 
 
 def drop_too_large(data: memoryview, longest_row: int) -> tuple[memoryview, list[int]]:
@@ -197,16 +194,16 @@ def _write(event: pa.Array, properties: dict[str, pa.Array], fragments: list[pa.
     return memoryview(b"".join([memoryview(values)[:end], b"}}\n"]))
 
 
-def _finite(values: pa.Array, target: str, limits: Limits) -> pa.Array:
+def _finite(values: pa.Array, target: str, event: str, notes: Notes) -> pa.Array:
     odd = pc.invert(pc.is_finite(values))
     count = pc.sum(odd).as_py() or 0
     if not count:
         return values
-    limits.not_finite[target] = count
+    notes.add("not_finite", event, target, count)
     return pc.if_else(odd, pa.scalar(None, values.type), values)
 
 
-def _lists(target: str, values: pa.Array, notes: Notes) -> tuple[pa.Array, pa.Array | None]:
+def _lists(target: str, values: pa.Array, event: str, notes: Notes) -> tuple[pa.Array, pa.Array | None]:
     """(The lists Mixpanel takes, fragments for those that become text or None)."""
     longest = pc.max(pc.list_value_length(values)).as_py() or 0
     widest = pc.max(pc.binary_length(values.flatten())).as_py() or 0
@@ -219,20 +216,20 @@ def _lists(target: str, values: pa.Array, notes: Notes) -> tuple[pa.Array, pa.Ar
     ]
     if not any(large):
         return values, None
-    text = [value_fragment(target, row, notes) if odd else b"" for row, odd in zip(rows, large, strict=True)]
+    text = [value_fragment(target, row, event, notes) if odd else b"" for row, odd in zip(rows, large, strict=True)]
     kept = pc.if_else(pa.array(large), pa.scalar(None, values.type), values)
     return kept, pa.array(text, pa.large_binary())
 
 
-def _json_fragments(target: str, values: pa.Array, notes: Notes) -> pa.Array:
+def _json_fragments(target: str, values: pa.Array, event: str, notes: Notes) -> pa.Array:
     texts = values.to_pylist()
     opened = (None if text is None else orjson.loads(text) for text in texts)
     return pa.array(
-        [b"" if value is None else value_fragment(target, value, notes) for value in opened], pa.large_binary()
+        [b"" if value is None else value_fragment(target, value, event, notes) for value in opened], pa.large_binary()
     )
 
 
-def _trim_properties(data: memoryview, core: set[str], event_type: str, limits: Limits) -> memoryview:
+def _trim_properties(data: memoryview, core: set[str], event_type: str, notes: Notes) -> memoryview:
     """Lines with at most 254 properties: the job's and the catalogue's own, then the rest in bytewise order."""
     known = catalog.event_types().get(event_type)
     own = core | {target for target in (known.properties.values() if known else ()) if target}
@@ -242,7 +239,7 @@ def _trim_properties(data: memoryview, core: set[str], event_type: str, limits: 
         properties = event["properties"]
         extra = sorted((key for key in properties if key not in own), key=str.encode)
         for key in extra[max(0, PROPERTIES - (len(properties) - len(extra))) :]:
-            limits.notes.properties_left_out[key] += 1
+            notes.add("properties_left_out", event["event"], key)
             del properties[key]
         lines.append(orjson.dumps(event) + b"\n")
     return memoryview(b"".join(lines))

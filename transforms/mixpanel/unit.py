@@ -108,7 +108,7 @@ class UnitFormatter:
             needed = {*sent, "id", "time", "name", "properties"}
             table = table.select([name for name in table.column_names if name in needed]).filter(mask)
             names, who = names.filter(mask), _filtered(who, mask, chosen)
-        data, limits = event_lines(event_type, table, names, who, self._settings)
+        data, notes = event_lines(event_type, table, names, who, self._settings)
         data, large = drop_too_large(data, _longest_row(table))
         if large:
             fates.overrule(np.flatnonzero(chosen)[large], "event_too_large")
@@ -118,10 +118,8 @@ class UnitFormatter:
             names = names.filter(pa.array(keep))
             count -= len(large)
         self.output.events.add(data, count)
-        changed = limits.as_dict()
-        if changed:
-            name = catalog.mixpanel_name(event_type)
-            merge(self.output.tally, {"limits": {kind: {name: counts} for kind, counts in changed.items()}})
+        if notes.counts:
+            merge(self.output.tally, {"limits": notes.counts})
         if count:
             self._gain(event_type, table, names, who)
 
