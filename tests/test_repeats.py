@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.identity.repeats import find_repeats, keys, pack_keys, unpack_answer, unpack_keys
+from transforms.identity.repeats import (
+    NO_REPEATS,
+    find_repeats,
+    keys,
+    pack_answer,
+    pack_keys,
+    split_answer,
+    unpack_answer,
+    unpack_keys,
+)
 
 UUID = "0a8f8e4c-1234-4ABC-9def-00112233445F"
 ODD = [
@@ -121,3 +130,12 @@ def test_no_ids_no_blocks(column: pa.Array) -> None:
     assert not valid.any()
     assert list(pack_keys(found, valid, 4)) == []
     assert list(find_repeats([])) == []
+
+
+def test_an_answer_is_cut_into_parts_that_say_the_same() -> None:
+    answer = pack_answer(np.arange(10), np.arange(20, 23))
+    parts = [unpack_answer(part) for part in split_answer(answer, max_rows=4)]
+    assert [len(drop) for drop, _ in parts] == [4, 4, 2]
+    assert np.concatenate([drop for drop, _ in parts]).tolist() == list(range(10))
+    assert np.concatenate([kept for _, kept in parts]).tolist() == [20, 21, 22]
+    assert split_answer(NO_REPEATS) == [NO_REPEATS]

@@ -151,3 +151,16 @@ def test_each_step_has_a_label_in_camel_case() -> None:
     assert len(labels.found) >= 25
     for label in labels.found:
         assert STEP_LABEL.match(label), f"step [{label}] needs a label of its own, in CamelCase"
+
+
+ROOMS = ("stores", "currents", "identity", "mixpanel", "run")
+
+
+def test_data_flows_one_way_through_the_rooms() -> None:
+    for name, path in PRODUCT.items():
+        parts = name.split(".")
+        if parts[0] != "transforms" or len(parts) < 3:
+            continue
+        later = {f"transforms.{room}" for room in ROOMS[ROOMS.index(parts[1]) + 1 :]}
+        back = {module for module in imports(path) if ".".join(module.split(".")[:2]) in later}
+        assert not back, f"{name} imports {sorted(back)}, which come after it: {' → '.join(ROOMS)}"

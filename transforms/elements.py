@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 
-from transforms.run.accounting import Tally, merge, pack
+from transforms.accounting import Tally, merge, pack
 
 Keyed = tuple[int, bytes]
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types
 
+from transforms.accounting import AccountingError, Tally, merge
 from transforms.currents.container import Damage
 from transforms.currents.paths import Unit
 from transforms.currents.units import UnitReader
@@ -36,7 +37,6 @@ from transforms.identity.persons import ANSWERS
 from transforms.identity.repeats import unpack_answer
 from transforms.mixpanel.unit import UnitFormatter
 from transforms.run import progress
-from transforms.run.accounting import AccountingError, Tally, merge
 from transforms.run.publication import publish_file
 from transforms.settings import Plan, Settings
 

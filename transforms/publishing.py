@@ -11,13 +11,13 @@ import pyarrow as pa
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types, with_output_types
 
+from transforms.accounting import Tally, bound, merge, pack
 from transforms.elements import FILE, TALLY, Keyed, Meter, tagged, untagged
 from transforms.identity.links import unpack
+from transforms.identity.months import count_persons
+from transforms.mixpanel.gzip_lines import GzipLines
 from transforms.mixpanel.profiles import engage_lines, latest
 from transforms.run import progress
-from transforms.run.accounting import Tally, merge, pack
-from transforms.run.gzip_lines import GzipLines
-from transforms.run.months import count_persons
 from transforms.run.publication import Written, publish_file
 from transforms.run.report import RunContext, publish_run
 from transforms.settings import Settings
@@ -115,7 +115,7 @@ class MergeTallies(beam.CombineFn):
         total: Tally = {}
         for accumulator in accumulators:
             merge(total, orjson.loads(untagged(accumulator)[1]))
-        return tagged(TALLY, pack(total))
+        return tagged(TALLY, pack(bound(total)))
 
     def extract_output(self, accumulator: bytes) -> bytes:
         return accumulator

@@ -256,4 +256,5 @@ class _FindRepeats(beam.DoFn):
         answers = dict(repeats.find_repeats(blocks))
         del blocks
         for unit in sorted(counts):
-            yield unit, tagged(REPEATS, numbered(counts[unit], answers.get(unit, repeats.NO_REPEATS)))
+            for number, answer in enumerate(repeats.split_answer(answers.get(unit, repeats.NO_REPEATS))):
+                yield unit, tagged(REPEATS, numbered(0 if number else counts[unit], answer))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 EARLIEST_TIME = 31_536_000  # 1971-01-01T00:00:00Z: Mixpanel refuses what is older
 CLOCK_SKEW = 3_600  # seconds after now that Mixpanel still takes
 
@@ -28,10 +30,9 @@ class Settings:
     max_reject_share: float = 0.01
     mixed_workspaces: bool = False
 
-    @property
-    def latest_time(self) -> int:
-        """The last second that is not a reject."""
-        return self.now + CLOCK_SKEW
+    def valid_times(self, times: np.ndarray) -> np.ndarray:
+        """Which times (UNIX seconds, 0 for none) Mixpanel takes; the others make their row a reject, and no evidence."""
+        return (times >= EARLIEST_TIME) & (times <= self.now + CLOCK_SKEW)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,6 @@ from transforms.identity.ids import USER_ID
 from transforms.identity.links import LINKS, NODES, NodeTable, from_rows, split, unique_links
 from transforms.identity.persons import usable_or_null
 from transforms.identity.repeats import keys, pack_keys
-from transforms.mixpanel.outcomes import valid_times
 from transforms.settings import Settings
 
 COLUMNS = (
@@ -70,7 +69,7 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
     decoded = 0
     for rows in reader.rows(COLUMNS):
         decoded += len(rows.row)
-        evidence = valid_times(rows.table, settings)
+        evidence = settings.valid_times(np.asarray(pc.fill_null(array(rows.table["time"]), 0)))
         found = _links(rows, evidence, names)
         links.append(found[0])
         nodes.add(found[1])

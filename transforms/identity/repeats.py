@@ -137,6 +137,14 @@ def unpack_answer(answer: bytes) -> tuple[np.ndarray, np.ndarray]:
     return rows[:count], rows[count:]
 
 
+def split_answer(answer: bytes, max_rows: int = 1_000_000) -> list[bytes]:
+    """An answer in parts of at most ``max_rows`` rows of each kind, one at least."""
+    drop, kept_for = unpack_answer(answer)
+    parts = max(1, -(-max(len(drop), len(kept_for)) // max_rows))
+    cuts = [slice(number * max_rows, (number + 1) * max_rows) for number in range(parts)]
+    return [pack_answer(drop[cut], kept_for[cut]) for cut in cuts]
+
+
 def _digest(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 

@@ -15,7 +15,7 @@ from transforms.currents import catalog
 from transforms.identity.persons import Persons
 from transforms.mixpanel.events import column, is_identity_only
 from transforms.mixpanel.names import glob_regex
-from transforms.settings import EARLIEST_TIME, Settings
+from transforms.settings import Settings
 
 OUTCOMES = (
     "read", "events", "repeats", "rejects", "identity_only", "not_exported", "profile_updates", "deletions", "withheld",
@@ -61,12 +61,6 @@ class Fates:
         return self.outcome == OUTCOMES.index(outcome)
 
 
-def valid_times(table: pa.Table, settings: Settings) -> np.ndarray:
-    """Whether each row's ``time`` is there and one that Mixpanel takes."""
-    times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
-    return (times >= EARLIEST_TIME) & (times <= settings.latest_time)
-
-
 def decide(
     event_type: str, table: pa.Table, names: pa.Array, who: Persons, repeats: np.ndarray, settings: Settings
 ) -> Fates:
@@ -74,8 +68,9 @@ def decide(
     count = table.num_rows
     every = np.ones(count, bool)
     fates = Fates.undecided(count)
+    times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
     fates.reject(~np.asarray(column(table, "id").is_valid()), "missing_id")
-    fates.reject(~valid_times(table, settings), "time_invalid")
+    fates.reject(~settings.valid_times(times), "time_invalid")
     fates.decide(repeats, "repeats")
     if is_identity_only(event_type):
         fates.decide(every, "identity_only")

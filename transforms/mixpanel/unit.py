@@ -11,15 +11,15 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.accounting import EXAMPLES, Tally, bound, merge
 from transforms.currents import catalog
 from transforms.currents.paths import event_type_of
+from transforms.identity.months import day_counts, month_counts, person_months
 from transforms.identity.persons import VIA, Persons, persons
 from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
+from transforms.mixpanel.gzip_lines import GzipLines
 from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD, Fates, decide
 from transforms.mixpanel.profiles import attributes, unparsable
-from transforms.run.accounting import EXAMPLES, Tally, merge
-from transforms.run.gzip_lines import GzipLines
-from transforms.run.months import day_counts, month_counts, person_months
 from transforms.settings import EARLIEST_TIME, Settings
 
 
@@ -119,7 +119,7 @@ class UnitFormatter:
             count -= len(large)
         self.output.events.add(data, count)
         if notes.counts:
-            merge(self.output.tally, {"limits": notes.counts})
+            bound(merge(self.output.tally, {"limits": notes.counts}))
         if count:
             self._gain(event_type, table, names, who)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
+from transforms.accounting import AccountingError, Tally, check_rejects, check_sum, in_turn
 from transforms.currents import catalog
 from transforms.mixpanel.outcomes import OUTCOMES
-from transforms.run.accounting import AccountingError, Tally, check_rejects, check_sum, in_turn
 from transforms.run.publication import Written, finish
 from transforms.run.report_html import render
 from transforms.settings import Plan, Settings

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from transforms.accounting import Tally
 from transforms.identity.hashing import hash64
-from transforms.run.accounting import Tally
 
 PERSON_MONTHS = pa.schema(
     [

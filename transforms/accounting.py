@@ -121,3 +121,31 @@ def _most_frequent(counted: tuple[str, int]) -> tuple[int, str]:
 def _example(example: dict[str, Any]) -> str:
     places = (f" {name} {example[name]}" for name in ("block", "row") if example.get(name) is not None)
     return f"{example['file']}{''.join(places)}: {example['detail']}"
+
+
+def bound(total: Tally) -> Tally:
+    """Keep the figures about limits small, in place: names come from the data, and may be millions.
+
+    The most frequent stay; the others are summed under "(others)".
+    """
+    for kind, events in total.get("limits", {}).items():
+        for event, keys in events.items():
+            events[event] = _most(keys, _NAMES_KEPT)
+        if len(events) > _NAMES_KEPT:
+            sums = {event: sum(keys.values()) for event, keys in events.items()}
+            kept = _most(sums, _NAMES_KEPT)
+            small = {event: keys for event, keys in events.items() if event in kept}
+            total["limits"][kind] = {**small, _OTHERS: {_OTHERS: kept[_OTHERS]}}
+    return total
+
+
+_NAMES_KEPT = 100
+_OTHERS = "(others)"
+
+
+def _most(counts: dict[str, int], most: int) -> dict[str, int]:
+    if len(counts) <= most:
+        return counts
+    others = counts.get(_OTHERS, 0)
+    ordered = sorted((item for item in counts.items() if item[0] != _OTHERS), key=lambda item: (-item[1], item[0]))
+    return {**dict(ordered[: most - 1]), _OTHERS: others + sum(count for _, count in ordered[most - 1 :])}
