@@ -43,13 +43,21 @@ class Looker(threading.Thread):
         self.memory: defaultdict[str, float] = defaultdict(float)
         self.peak = 0
         self.peak_at = ""
-        self.whole = False
+        self.error: Exception | None = None
 
     def stop(self) -> None:
         self._ended.set()
         self.join()
+        if self.error is not None:
+            raise self.error
 
     def run(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # the job silences what its threads say: the main thread raises it
+            self.error = error
+
+    def _look(self) -> None:
         before = time.process_time()
         while not self._ended.wait(LOOK_SECONDS):
             # A waiting thread costs nothing: what is used meanwhile belongs to those that are not waiting.
@@ -67,7 +75,6 @@ class Looker(threading.Thread):
                     self.peak, self.peak_at = resident, f"{step}, {line}"
             if not stacks:
                 self.steps["nothing in Python"] += spent
-        self.whole = True
 
     def _stacks(self) -> list[list[tuple[str, str, int, str]]]:
         frames = sys._current_frames()
@@ -80,7 +87,7 @@ def _stack(frame: FrameType | None) -> list[tuple[str, str, int, str]]:
     while frame is not None:
         code = frame.f_code
         owner = _step_class(code.co_filename, code.co_firstlineno) if code.co_filename in _STEPS else ""
-        stack.append((code.co_filename, code.co_name, frame.f_lineno, owner))
+        stack.append((code.co_filename, code.co_name, frame.f_lineno or code.co_firstlineno, owner))
         frame = frame.f_back
     return stack
 
@@ -127,9 +134,9 @@ def main(argv: list[str]) -> int:
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         status = job(argv[1:])
     looker.stop()
-    if status or not looker.whole:
+    if status:
         print(printed.getvalue(), file=sys.stderr)
-        return status or 1
+        return status
     print(f"{time.process_time():.2f} CPU seconds, {looker.peak / 1e9:.2f} GB at the peak, in {looker.peak_at}\n")
     print("| step | CPU s | share | µs a row | resident GB |\n|---|---:|---:|---:|---:|")
     total = sum(looker.steps.values())
