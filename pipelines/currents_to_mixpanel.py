@@ -139,7 +139,8 @@ def _say(message: str, status: int) -> int:
 def cli() -> None:
     """The installed command."""
     status = main(sys.argv[1:])
-    if status == INTERRUPTED:
+    if status in (FAILED, INTERRUPTED):
+        sys.stderr.flush()
         os._exit(status)  # the job's threads, in the middle of their work, would hold up an ordinary exit
     sys.exit(status)
 

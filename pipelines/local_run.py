@@ -92,12 +92,13 @@ class _Job:
         self._error: BaseException | None = None
         self._ended = threading.Event()
         self._interrupted = False
+        self._worker_lost = False
 
     def run(self) -> None:
         previous = {}
         hook = threading.excepthook
         if not self._verbose:
-            threading.excepthook = _ignore  # Beam's threads end in tracebacks when a worker or the run does
+            threading.excepthook = self._hear
         if threading.current_thread() is threading.main_thread():
             previous = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -106,12 +107,15 @@ class _Job:
                 if self._interrupted:
                     _end_children()
                     raise KeyboardInterrupt
+                if self._worker_lost and not self._ended.wait(1):
+                    _end_children()  # Beam waits for ever for a worker that died before it said a word
+                    self._ended.set()
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             if not self._interrupted:
                 threading.excepthook = hook
-        if "Channel closed prematurely" in str(self._error):
+        if self._worker_lost:
             raise WorkerLost(
                 "a worker process was killed, most often for want of memory: run the same command with --workers 1"
             ) from self._error
@@ -120,6 +124,11 @@ class _Job:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupted = True
+
+    def _hear(self, args: threading.ExceptHookArgs) -> None:
+        """Beam's own threads end in tracebacks when a worker or the run does; of a worker, the run must know."""
+        if str(args.exc_value).startswith("Worker subprocess exited"):
+            self._worker_lost = True
 
     def _work(self) -> None:
         try:
@@ -130,10 +139,6 @@ class _Job:
             self._error = error
         finally:
             self._ended.set()
-
-
-def _ignore(args: threading.ExceptHookArgs) -> None:
-    """Beam's own threads have nothing to say that the run's error does not."""
 
 
 def _default_workers(context: RunContext) -> int:

@@ -15,7 +15,7 @@ def require(tool: str) -> str:
     """Returns the path of an executable, or skips the test (fails it with CI=true)."""
     path = shutil.which(tool)
     if path is None:
-        _lacking(f"the program {tool} is not on PATH")
+        lacking(f"the program {tool} is not on PATH")
     return path
 
 
@@ -24,10 +24,11 @@ def require_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        _lacking(f"the Python package {name} cannot be imported: {error}")
+        lacking(f"the Python package {name} cannot be imported: {error}")
 
 
-def _lacking(text: str) -> NoReturn:
+def lacking(text: str) -> NoReturn:
+    """Skips the test with a line that says what is missing, or fails it with CI=true."""
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(f"{text}, and with CI=true no test may be skipped")
     pytest.skip(text)

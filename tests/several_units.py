@@ -1,0 +1,69 @@
+"""The command with few files a unit, so that a small export has several units, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import currents_to_mixpanel as command
+from tests.random_exports import NOW, random_export, write_export
+from tests.whole_run import ROOT, read_output
+
+UNIT_FILES = 4
+FLAGS = (f"--now={NOW}", "--max_reject_share=1")
+REPORTS = ("report.json", "report.html")
+# A file in the environment is waited for once all is imported, so that two runs begin together.
+_DRIVER = """
+import functools, os, sys, time
+from pipelines import currents_to_mixpanel as command
+command.cut_units = functools.partial(command.cut_units, unit_files=%d)
+%s
+while os.environ.get("GO") and not os.path.exists(os.environ["GO"]):
+    time.sleep(0.01)
+sys.argv[0] = "currents-to-mixpanel"
+command.cli()
+"""
+
+
+def write_source(folder: Path, seed: int = 3) -> Path:
+    """A random export of some thirty files, which makes eight units."""
+    write_export(random_export(seed, too_large=False), folder)
+    return folder
+
+
+def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut small units in this process."""
+    monkeypatch.setattr(command, "cut_units", functools.partial(command.cut_units, unit_files=UNIT_FILES))
+
+
+def run(source: Path, output: Path, *more: str) -> int:
+    """Run the command in this process."""
+    return command.main([f"--input={source}", f"--output={output}", *FLAGS, *more])
+
+
+def start(
+    source: Path, output: Path, *more: str, patch: str = "", flags: tuple[str, ...] = FLAGS, **environment: str
+) -> subprocess.Popen[str]:
+    """Start the command as a process group of its own; ``patch`` is Python to run before it."""
+    driver = _DRIVER % (UNIT_FILES, patch)
+    argv = [sys.executable, "-c", driver, f"--input={source}", f"--output={output}", *flags, *more]
+    return subprocess.Popen(
+        argv, cwd=ROOT, env={**os.environ, **environment}, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def published(output: Path) -> dict[str, Any]:
+    """All that the promise of equal bytes is about: every file but the reports, and the manifest without them."""
+    manifest = read_output(output).manifest  # raises unless it agrees with the files
+    files: dict[str, Any] = {name: (output / name).read_bytes() for name in manifest if name not in REPORTS}
+    files["manifest"] = {name: entry for name, entry in manifest.items() if name not in REPORTS}
+    files["claim"] = json.loads((output / "_claim.json").read_bytes())["digest"]
+    return files
