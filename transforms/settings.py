@@ -31,7 +31,7 @@ class Settings:
     mixed_workspaces: bool = False
 
     def valid_times(self, times: np.ndarray) -> np.ndarray:
-        """Which times (UNIX seconds, 0 for none) Mixpanel takes; the others make their row a reject, and no evidence."""
+        """Which times (UNIX seconds, 0 for none) Mixpanel takes; the rows of others are rejects, and no evidence."""
         return (times >= EARLIEST_TIME) & (times <= self.now + CLOCK_SKEW)
 
 

@@ -10,10 +10,8 @@ from typing import Any
 
 import orjson
 
-from transforms.mixpanel.limits import fits, nested
+from transforms.mixpanel.limits import NESTED_DEPTH, NESTED_ITEMS, nested
 from transforms.mixpanel.names import NAME_BYTES, cut
-
-_SCALARS = frozenset({str, int, float, bool})
 
 
 class Notes:
@@ -40,43 +38,55 @@ def parse_object(text: str | None) -> dict[str, Any] | None:
 
 
 class CustomProperties:
-    """Writes the ``properties`` of custom events or purchases as fragments; keeps the keys it has met, ready to use."""
+    """Writes the ``properties`` of custom events or purchases as fragments.
+
+    Most documents are short and flat enough to be within every limit, which their text alone tells; they take a quick
+    way that gives the same bytes as the careful one.
+    """
 
     def __init__(self, prefix: str, events: Sequence[str], notes: Notes) -> None:
         self._prefix = prefix
         self._events = events
         self._notes = notes
-        self._keys: dict[str, str] = {}
+        self._keys = _Keys(prefix)
 
     def fragment(self, text: str | None, room: int, event: int) -> bytes:
         """The fragment of one row's ``properties``, the prefix and one space before each key, nulls left out.
 
-        ``event`` is the position of the row's event name. At most ``room`` properties are written: the first in bytewise order of their keys.
+        ``event`` is the position of the row's event name. At most ``room`` properties are written: the first in
+        bytewise order of their keys.
         """
+        if text is not None and len(text) <= _SHORT and text.count("{") + text.count("[") <= _FLAT:
+            try:
+                values = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                values = None
+            if type(values) is dict:
+                keys = self._keys
+                result = {keys[name]: value for name, value in values.items() if value is not None}
+                if keys.met_long:
+                    keys.met_long = False
+                elif len(result) <= room:
+                    return b"," + orjson.dumps(result)[1:-1] if result else b""
+        return self._careful(text, room, event)
+
+    def _careful(self, text: str | None, room: int, event: int) -> bytes:
         values = parse_object(text)
         if values is None:
             self._note("properties_not_json", event, f"{self._prefix} properties")
             values = {"properties": text}
-        keys = self._keys
         result: dict[str, Any] = {}
-        long_keys = False
         for name, value in values.items():
-            key = keys.get(name)
-            if key is None:
-                key = self._key(name)
-            if type(value) not in _SCALARS:
-                if value is None:
-                    continue
-                raw = orjson.dumps(value)
-                if fits(value, raw):
-                    value = orjson.Fragment(raw)  # written as it is: no second walk through the value
-                else:
+            if value is None:
+                continue
+            key = self._keys[name]
+            if isinstance(value, (list, dict)):
+                kept = nested(value)
+                if kept is not value:
                     self._note("nested_as_text", event, cut(key))
-                    value = raw.decode()
-            long_keys = long_keys or len(key) > NAME_BYTES // 4
+                value = kept
             result[key] = value
-        if long_keys:
-            result = cut_keys(result, self._events[event], self._notes)
+        result = cut_keys(result, self._events[event], self._notes)
         if len(result) > room:
             for key in sorted(result, key=str.encode)[room:]:
                 self._note("properties_left_out", event, key)
@@ -86,10 +96,27 @@ class CustomProperties:
     def _note(self, kind: str, event: int, key: str) -> None:
         self._notes.add(kind, self._events[event], key)
 
-    def _key(self, name: str) -> str:
+
+# Characters too few for 255 entries, or for 8 KB of JSON however its numbers are written.
+_SHORT = 2 * NESTED_ITEMS
+# Brackets of the document itself, and of values nested as deep as Mixpanel takes them.
+_FLAT = 1 + NESTED_DEPTH
+
+
+class _Keys(dict[str, str]):
+    """Property keys by the name in the document; ``met_long`` is set by each that must be cut, which is not kept."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self.met_long = False
+
+    def __missing__(self, name: str) -> str:
         key = f"{self._prefix} {name}"
-        if len(self._keys) < _KEYS_KEPT:
-            self._keys[name] = key
+        if len(key.encode()) > NAME_BYTES:
+            self.met_long = True
+        elif len(self) < _KEYS_KEPT:
+            self[name] = key
         return key
 
 

@@ -30,17 +30,7 @@ def nested(value: Any, limit_bytes: int = EVENT_NESTED_BYTES) -> Any:
     anything over ``limit_bytes`` of compact UTF-8 JSON becomes text.
     """
     raw = orjson.dumps(value)
-    return value if fits(value, raw, limit_bytes) else raw.decode()
-
-
-def fits(value: Any, raw: bytes, limit_bytes: int = EVENT_NESTED_BYTES) -> bool:
-    """Whether Mixpanel takes a list or object, of which ``raw`` is the compact JSON."""
-    if len(raw) <= _TOO_SHORT_FOR_MANY and raw.count(b"[") + raw.count(b"{") <= NESTED_DEPTH:
-        return True  # too short for 255 entries and with too few brackets to be deep: most values end here
-    return len(raw) <= limit_bytes and _within(value, NESTED_DEPTH)
-
-
-_TOO_SHORT_FOR_MANY = 2 * NESTED_ITEMS  # an entry takes a byte and a comma at least
+    return value if len(raw) <= limit_bytes and _within(value, NESTED_DEPTH) else raw.decode()
 
 
 def _within(value: Any, depth: int) -> bool:

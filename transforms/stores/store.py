@@ -207,7 +207,10 @@ def _local_entry(path: str, stat: os.stat_result) -> Entry:
 def _write_temporary(path: str, data: bytes) -> str:
     """Write the bytes, synced, beside the final name; a failed write leaves nothing behind."""
     folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder") from error
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}{_TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "wb") as file:
