@@ -34,6 +34,7 @@ class Live:
         self._stop = threading.Event()
         self._started = time.monotonic()
         self._stage_started = self._started
+        self._rows_before = 0
         self._stage = "read_ids"
         self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
 
@@ -57,12 +58,12 @@ class Live:
                     stage = "publish"
         now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._stage_started = stage, now
+            self._stage, self._stage_started, self._rows_before = stage, now, rows
         share = self._share(stage, done)
         seconds = max(now - self._stage_started, 0.001)
         text = f"{_NAMES[stage]}: {files:,} of {self._plan.files:,} files, {rows:,} rows, {share:.0%}"
-        if stage in ("read_ids", "write_events") and rows:
-            text += f", {rows / seconds:,.0f} rows/s"
+        if stage in ("read_ids", "write_events") and rows > self._rows_before:
+            text += f", {(rows - self._rows_before) / seconds:,.0f} rows/s"
             elapsed = now - self._started
             if 0.02 < share < 1:
                 text += f", about {_duration(elapsed / share - elapsed)} left"

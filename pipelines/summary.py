@@ -12,9 +12,9 @@ def lines(report: dict[str, Any], output: str) -> list[str]:
     rows, identity, gain = report["rows"], report["identity"], report["gain"]
     through = identity["profiles_known_through"]
     others = {name: count for name, count in rows.items() if name not in ("read", "events") and count}
-    timing = report["timing"]
+    timing, files = report["timing"], report["files"]["read"]
     found = [
-        f"read       {_n(rows['read'])} rows in {_n(report['files']['read'])} files, "
+        f"read       {_n(rows['read'])} rows in {_n(files)} file{'' if files == 1 else 's'}, "
         f"{_n(timing['rows_per_second'])} rows/s, {timing['peak_memory_bytes'] / 1e9:.1f} GB at the peak",
         f"sent       {_n(rows['events'])} events",
         f"not sent   {', '.join(f'{_n(count)} {name}' for name, count in others.items()) or 'nothing'}",

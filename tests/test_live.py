@@ -67,6 +67,16 @@ def test_the_line_says_stage_files_rows_share_speed_and_time_left(
     assert shown.line() == "publishing: 1,000 of 1,000 files, 50,000 rows, 100%"
 
 
+def test_rows_of_before_a_stage_was_seen_make_it_no_faster(clock: Clock, totals: dict[str, tuple[int, int]]) -> None:
+    shown = Live("folder", PLAN)
+    totals.update(read_ids=(1000, 50_000), resolve=(1, 300), write_events=(100, 5_000))
+    clock.now += 10
+    assert "rows/s" not in shown.line()
+    totals.update(write_events=(200, 10_000))
+    clock.now += 10
+    assert ", 500 rows/s, " in shown.line()
+
+
 def test_an_export_without_rows_has_a_line_too(totals: dict[str, tuple[int, int]]) -> None:
     totals["read_ids"] = (1000, 0)
     assert Live("folder", PLAN).line() == "finding persons: 1,000 of 1,000 files, 0 rows, 25%"
@@ -108,6 +118,22 @@ def test_one_line_in_a_terminal_gone_at_the_end(tmp_path: Path, monkeypatch: pyt
     assert "reading ids: 0 of 1,000 files" in drawn
     assert drawn.endswith("\x1b[2K")  # the line is wiped away
     assert drawn.count("\n") <= 1
+
+
+def test_a_reader_never_sees_counts_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(progress.FOLDER_VARIABLE, str(tmp_path))
+    progress.advance("read_ids", 1, 1)
+    seen: list[tuple[int, int]] = []
+    write = os.write
+
+    def looked_at(descriptor: int, data: bytes) -> int:
+        seen.append(progress.totals(str(tmp_path))["read_ids"])
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", looked_at)
+    for _ in range(3):
+        progress.advance("read_ids", 1, 1)
+    assert seen == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_processes_tell_how_far_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

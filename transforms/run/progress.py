@@ -30,9 +30,13 @@ def advance(stage: str, files: int, rows: int) -> None:
     entry[0] += files
     entry[1] += rows
     try:
-        # One write of under a page: a reader sees the old counts or the new ones.
-        with open(os.path.join(folder, str(os.getpid())), "wb") as file:
-            file.write(b"".join(_ENTRY.pack(*counts) for counts in _counts))
+        # One write over the old counts, of under a page and without emptying the file first: a reader sees the old
+        # ones or the new ones.
+        file = os.open(os.path.join(folder, str(os.getpid())), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.write(file, b"".join(_ENTRY.pack(*counts) for counts in _counts))
+        finally:
+            os.close(file)
     except OSError:
         return  # a progress line is worth no run
 

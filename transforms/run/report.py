@@ -162,10 +162,10 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         found.append(f"{types} that the catalogue lacks, sent with all fields as they are: see the report")
     contested = report["identity"].get("contested_devices", 0)
     if contested:
-        found.append(f"{_counted(contested, 'device')} shared by several known users: they link nobody")
+        found.append(f"{_counted(contested, 'device')} shared by several known users, linking nobody")
     if report["identity"].get("quarantined_devices", 0):
         devices = _counted(report["identity"]["quarantined_devices"], "device")
-        found.append(f"{devices} with more profiles than --max_profiles_per_device: they link nobody")
+        found.append(f"{devices} with more profiles than --max_profiles_per_device, linking nobody")
     return found
 
 
