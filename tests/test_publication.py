@@ -182,31 +182,51 @@ def test_of_two_different_runs_at_once_one_wins(undisturbed: Source, tmp_path: P
     assert tags == {"ba"[loser]}
 
 
-@pytest.mark.parametrize("moment", ["identities/links", "events/"])
+@pytest.mark.parametrize(
+    ("moment", "winner_flags", "loser_flags"),
+    [
+        ("identities/links", (), ("--tag=loser",)),  # equal names, other bytes
+        ("events/", (), ("--tag=loser",)),
+        ("profiles/", ("--profile_updates=off",), ()),  # a file more than the winner has
+        ("finish", (), ("--profile_updates=off",)),  # a file less: it must not be swept
+    ],
+)
 def test_a_run_whose_folder_is_taken_by_force_leaves_it_alone(
     moment: str,
+    winner_flags: tuple[str, ...],
+    loser_flags: tuple[str, ...],
     undisturbed: Source,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    source, expected = undisturbed
+    source, _ = undisturbed
+    assert run(source, tmp_path / "alone", *winner_flags) == 0
     output = tmp_path / "out"
-    put = store.LocalStore.put_if_absent
+    put, finish = store.LocalStore.put_if_absent, publication.finish
     winners: list[tuple[str, str]] = []
 
+    def let_the_other_win() -> None:
+        if not winners:
+            winners.append(start(source, output, "--overwrite", *winner_flags).communicate(timeout=60))
+
     def put_after_the_other(self: store.LocalStore, path: str, data: bytes) -> bool:
-        if moment in path and not winners:
-            winner = start(source, output, "--overwrite")
-            winners.append(winner.communicate(timeout=60))
+        if moment in path:
+            let_the_other_win()
         return put(self, path, data)
 
+    def finish_after_the_other(*arguments: Any) -> None:
+        if moment == "finish":
+            let_the_other_win()
+        finish(*arguments)
+
     monkeypatch.setattr(store.LocalStore, "put_if_absent", put_after_the_other)
-    assert run(source, output, "--tag=loser") == 1
+    monkeypatch.setattr("transforms.run.report.finish", finish_after_the_other)
+    assert run(source, output, *loser_flags) == 1
     message = capsys.readouterr().err
     assert "was taken by another run" in message or "holds other bytes" in message
     assert message.count("\n") == 1
-    assert published(output) == expected
+    assert published(output) == published(tmp_path / "alone")
 
 
 # Dying
