@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from pipelines import worker
+from pipelines import memory, worker
 from pipelines.graph import build
 from pipelines.live import Live
 from pipelines.options import Options
@@ -113,7 +113,8 @@ class _Job:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            if not self._interrupted:
+            self._worker_lost = self._worker_lost or "Channel closed prematurely" in str(self._error)
+            if not self._interrupted and not self._worker_lost:  # else there are threads that have yet to end
                 threading.excepthook = hook
         if self._worker_lost:
             raise WorkerLost(
@@ -132,6 +133,7 @@ class _Job:
 
     def _work(self) -> None:
         try:
+            memory.keep_freed()
             pipeline = beam.Pipeline(runner=_runner(self._workers, self._verbose), options=_beam_options(self._workers))
             build(pipeline, self._units, self._context, self._truth)
             pipeline.run().wait_until_finish()

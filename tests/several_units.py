@@ -53,9 +53,11 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start the command as a process group of its own; ``patch`` is Python to run before it."""
     driver = _DRIVER % (UNIT_FILES, patch)
+    temporary = output.parent / "temporary"  # where those that are killed leave theirs
+    temporary.mkdir(exist_ok=True)
     argv = [sys.executable, "-c", driver, f"--input={source}", f"--output={output}", *flags, *more]
     return subprocess.Popen(
-        argv, cwd=ROOT, env={**os.environ, **environment}, text=True, start_new_session=True,
+        argv, cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary), **environment}, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
