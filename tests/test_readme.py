@@ -1,0 +1,211 @@
+"""The README and docs say what the program does: flags, flows, report keys, modules and links are held against it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import options, sample_export
+from tests.mixpanel_rules import check_deletion, check_event, check_profile
+from tests.small_exports import avro, path, write
+from tests.whole_run import REJECT_KEYS, ROOT, Actual, read_output, run_cli
+from transforms.currents import catalog
+from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD
+
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/architecture.md", "docs/report.md")}
+NOW = 1_772_400_000  # 2026-03-01, the day of the sample
+IDS = ("distinct_id", "$user_id", "$device_id", "$insert_id")
+HIDDEN_FLAGS = {"--direct_num_workers", "--direct_running_mode"}
+OPEN_ENDED = {  # parts of the report whose keys come from the data or the machine
+    "rows_by_type", "withheld_by_type", "flags", "versions", "unknown_types", "unknown_columns", "limits", "by_month",
+    "by_type", "events_by_day", "clusters_by_size",
+}  # fmt: skip
+
+
+def own_flags() -> set[str]:
+    parsers = (options._parser(), sample_export._parser())
+    return {flag for parser in parsers for action in parser._actions for flag in action.option_strings if flag != "-h"}
+
+
+def test_every_flag_is_described_and_none_that_does_not_exist() -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z]\w*", "\n".join(PAGES.values())))
+    assert own_flags() - named == set()
+    assert named - own_flags() == set()
+    assert set(re.findall(r"--\w+", README.split("Beam's names")[1].split("\n")[0])) == HIDDEN_FLAGS
+
+
+def test_the_choices_and_defaults_of_flags_are_those_of_the_parser() -> None:
+    for action in options._parser()._actions:
+        flag = action.option_strings[-1]
+        row = next((line for line in README.splitlines() if line.startswith(f"| `{flag} ")), "")
+        for choice in set(action.choices or ()) - {"original"} if flag not in HIDDEN_FLAGS else ():
+            assert choice in row, f"{flag} {choice} is not in the README's table"
+        if isinstance(action.default, (int, float, str)) and not isinstance(action.default, bool) and row:
+            assert f"{action.default:g}" if isinstance(action.default, float) else str(action.default) in row, flag
+
+
+def test_the_two_commands_stand_word_for_word() -> None:
+    for command in ("run_local.sh", "run_tests.sh"):
+        assert re.search(rf"^\./{command}\b", README, re.MULTILINE)
+        assert (ROOT / command).stat().st_mode & 0o111, f"{command} cannot be executed"
+
+
+def test_the_installed_commands_exist() -> None:
+    scripts = re.findall(r'"([a-z-]+)=([\w.]+):(\w+)"', (ROOT / "setup.py").read_text("utf-8"))
+    assert {name for name, _, _ in scripts} == {"currents-to-mixpanel", "currents-sample-export"}
+    for name, module, function in scripts:
+        assert callable(getattr(importlib.import_module(module), function, None)), f"{name}: no {module}.{function}"
+        assert f"\n{name} --" in README
+
+
+# --- the flows ---------------------------------------------------------------------------------------------------
+
+
+def table_below(marker: str) -> list[dict[str, str | None]]:
+    lines = README.split(marker)[1].strip().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[: lines.index("")]]
+    return [dict(zip(cells[0], (cell or None for cell in row), strict=True)) for row in cells[2:]]
+
+
+def lines_below(marker: str) -> list[dict[str, Any]]:
+    block = README.split(marker)[1].split("```json\n")[1].split("```")[0]
+    return [json.loads(line) for line in block.splitlines()]
+
+
+def avro_of(event_type: str, rows: list[dict[str, str | None]]) -> bytes:
+    kind = catalog.event_types()[event_type]
+    fields = [
+        {"name": field.name, "type": ["null", field.type[:-1]], "default": None}
+        if field.type.endswith("?") else {"name": field.name, "type": field.type}
+        for field in kind.fields
+    ]  # fmt: skip
+    filler = {"app_id": "app", "session_id": "session", "email_address": "someone@example.com"}
+    record = {"type": "record", "name": f"dataexport.S3.inner.{event_type}", "fields": fields}
+    return avro(
+        [{**filler, **row, "time": NOW - 3600 + int((row["id"] or "")[1:]) * 60} for row in rows], schema=record
+    )
+
+
+def run_flow(folder: Path, rows: list[dict[str, str | None]], *flags: str) -> Actual:
+    kinds = sorted({row["event type"] or "" for row in rows})
+    files = {path("a", event_type=k): avro_of(k, [row for row in rows if row["event type"] == k]) for k in kinds}
+    done = run_cli(write(folder / "in", files), folder / "out", f"--now={NOW}", "--workers=1", *flags)
+    assert done.returncode == 0, done.stderr
+    return read_output(folder / "out")
+
+
+def shown(actual: Actual) -> list[dict[str, Any]]:
+    """Events by id, with the properties that the README shows."""
+    events = sorted((json.loads(line) for line in actual.event_lines), key=lambda e: e["properties"]["$insert_id"])
+    return [
+        {"event": e["event"], "properties": {k: e["properties"][k] for k in IDS if k in e["properties"]}}
+        for e in events
+    ]
+
+
+@pytest.mark.parametrize("flow", ["sign-up", "new device", "shared device"])
+def test_a_flow_comes_out_as_shown(flow: str, tmp_path: Path) -> None:
+    marker = f"<!-- flow: {flow} -->"
+    assert shown(run_flow(tmp_path, table_below(marker))) == lines_below(marker)
+
+
+@pytest.mark.parametrize(("policy", "user_of_e2"), [("sole", "ada"), ("first", "ada"), ("none", None)])
+def test_without_the_orphan_row_the_device_joins_unless_told_not_to(
+    policy: str, user_of_e2: str | None, tmp_path: Path
+) -> None:
+    rows = [row for row in table_below("<!-- flow: new device -->") if row["orphaned_by_id"] is None]
+    second = shown(run_flow(tmp_path, rows, f"--device_links={policy}"))[1]["properties"]
+    assert second.get("$user_id") == user_of_e2
+    assert second["distinct_id"] == (user_of_e2 or "$device:p2")
+
+
+def test_the_shared_tablet_is_named_as_contested_and_with_first_it_is_the_first_one_s(tmp_path: Path) -> None:
+    rows = table_below("<!-- flow: shared device -->")
+    sole = run_flow(tmp_path / "sole", rows)
+    contested = [{"device_id": "tablet", "known_users": ["ada", "ben"]}]
+    assert sole.report["identity"]["contested_examples"] == contested
+    first = shown(run_flow(tmp_path / "first", rows, "--device_links=first"))
+    assert first[2]["properties"]["$user_id"] == "ada"
+
+
+# --- outputs and report ------------------------------------------------------------------------------------------
+
+
+def example_lines() -> Iterator[dict[str, Any]]:
+    for block in re.findall(r"```json\n(.*?)```", README.split("## Who is who")[0], re.DOTALL):
+        yield from (json.loads(line) for line in block.splitlines())
+
+
+def test_the_example_lines_have_the_form_of_real_ones() -> None:
+    event, profile, deletion, reject, identity, link = example_lines()
+    check_event(json.dumps(event).encode(), NOW)
+    check_profile(json.dumps(profile).encode())
+    check_deletion(json.dumps(deletion).encode())
+    assert list(deletion) == ["distinct_id", "user_id", "time", "via", "whole_person"]
+    assert set(reject) == REJECT_KEYS
+    assert list(identity) == ["id_type", "id", "distinct_id", "cluster"]
+    assert list(link) == ["a_type", "a", "b_type", "b", "rank", "time", "event_id", "file", "status"]
+
+
+def keys_of(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value[:1]:
+            yield from keys_of(item)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            if key not in OPEN_ENDED:
+                yield from keys_of(inner)
+
+
+def test_every_key_of_the_report_is_explained(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"p1": "Ada", "p3": "Ben"}))
+    report = run_flow(tmp_path, table_below("<!-- flow: shared device -->"), f"--truth={truth}").report
+    page = PAGES["docs/report.md"]
+    assert report["identity"]["score"]["persons"] == 2
+    assert {key for key in keys_of(report) if f"`{key}`" not in page} == set()
+    assert {name for name in (*OUTCOMES, *WITHHELD, *REJECTS) if f"`{name}`" not in page} == set()
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def test_the_architecture_page_names_every_module_and_no_other() -> None:
+    page = PAGES["docs/architecture.md"]
+    named = set(re.findall(r"`((?:transforms|pipelines|tests)/[\w/]*(?:\.\w+)?)`", page))
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+    modules = {
+        file.relative_to(ROOT).as_posix()
+        for room in ("transforms", "pipelines")
+        for file in (ROOT / room).rglob("*.py")
+    }
+    rooms = tuple(name for name in named if name.endswith("/") and name != "transforms/")
+    missing = {m for m in modules if m not in named and not m.endswith("__init__.py") and not m.startswith(rooms)}
+    assert not missing, f"docs/architecture.md does not say what these are for: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere_and_no_path_is_of_one_machine(name: str) -> None:
+    page = PAGES[name]
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[\w-]+)?\)", page):
+        assert ((ROOT / name).parent / target).resolve().exists(), f"{name} links to {target}"
+    for anchor in re.findall(r"\]\(#([\w-]+)\)", page):
+        headings = {
+            re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+        }
+        assert anchor in headings, f"{name} links to its section {anchor}"
+    assert not re.search(r"(?<![\w./])/(?:tmp|home|work|root|Users)/", page)
+
+
+def test_the_picture_is_a_png_of_reasonable_size() -> None:
+    picture = (ROOT / "docs" / "report.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 400_000
