@@ -5,6 +5,7 @@ Exit status: 0 published, 1 failed, 2 the command cannot be obeyed, 130 interrup
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import logging
@@ -20,7 +21,7 @@ from pipelines.failures import RunFailed, cause
 from pipelines.options import Options, UsageError
 from pipelines.summary import lines
 from transforms.currents.paths import NoFiles, cut_units, discover
-from transforms.run.publication import Refused, claim, inside, tidy
+from transforms.run.publication import Refused, claim, inside, release, tidy
 from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import Denied, StoreError, join, store_for
@@ -81,8 +82,12 @@ def _run(options: Options, started: float) -> dict[str, Any]:
 
     try:
         run_locally(units, context, options)
-    except Exception as error:
-        raise RunFailed(cause(error)) from error
+    except BaseException as error:
+        with contextlib.suppress(StoreError):
+            release(options.output, digest)
+        if isinstance(error, Exception):
+            raise RunFailed(cause(error)) from error
+        raise
     finally:
         tidy(options.output)
     report = store_for(options.output).get(join(options.output, "report.json"))

@@ -43,6 +43,7 @@ def run_locally(units: Sequence[Unit], context: RunContext, options: Options) ->
     """
     workers = options.workers or _default_workers(context)
     workers = min(workers, max(1, len(units)))
+    memory.keep_freed()  # before the job's thread, which would get a pool of memory of its own
     with _temporary_folder() as folder:
         live = Live(folder, context.plan)
         try:
@@ -133,7 +134,6 @@ class _Job:
 
     def _work(self) -> None:
         try:
-            memory.keep_freed()
             pipeline = beam.Pipeline(runner=_runner(self._workers, self._verbose), options=_beam_options(self._workers))
             build(pipeline, self._units, self._context, self._truth)
             pipeline.run().wait_until_finish()

@@ -13,15 +13,13 @@ import difflib
 import re
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from pipelines import flags
+from pipelines.flags import UsageError
 from transforms.currents import catalog
 from transforms.mixpanel.names import glob_regex
 from transforms.settings import Settings
-
-# Beam's own options that are passed on; all others are refused.
-BEAM_FLAGS = ("--runner", "--direct_num_workers", "--direct_running_mode")
-RUNNERS = ("DirectRunner",)
 
 SECRET_FLAGS = {
     "--s3_access_key_id": "AWS_ACCESS_KEY_ID",
@@ -35,20 +33,6 @@ SECRET_FLAGS = {
     "--service_account_secret": "MIXPANEL_SERVICE_ACCOUNT (of the delivery; this job needs none)",
 }
 _SECRET_WORDS = re.compile(r"secret|password|passwd|token|connection_string|api_?key|access_key|credential")
-
-EXAMPLES = """\
-examples:
-  one day of exports on this machine:
-    currents-to-mixpanel --input exports/ --output out/ --since 2026-03-01 --until 2026-03-02
-  the history that Braze's own connector, switched on in April 2026, did not send:
-    currents-to-mixpanel --input exports/ --output out/ --native_since 2026-04-01
-  one person in a hundred, resolved on all data, for a test project:
-    currents-to-mixpanel --input exports/ --output trial/ --users_share 0.01 --tag trial-1
-"""
-
-
-class UsageError(Exception):
-    """The command line cannot be obeyed; the message says what to write instead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +50,6 @@ class Options:
     truth: str | None
     workers: int | None
     verbose: bool
-    read_concurrency: int
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -81,114 +59,13 @@ def parse(argv: Sequence[str]) -> Options:
         UsageError: a flag is unknown, mistyped, secret-bearing, or has a value it cannot have.
         SystemExit: ``--help`` was asked for.
     """
-    parser = _parser()
+    parser = flags.parser()
     _refuse_secrets(argv, parser)
     _refuse_unknown(argv, parser)
     given, rest = parser.parse_known_args(list(argv))
     if rest:
         raise UsageError(f"{rest[0]} stands alone: every value needs its flag before it (--input, --output, …)")
     return _options(given)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="currents-to-mixpanel",
-        description="Turns the Avro files of Braze Currents into what Mixpanel's import takes.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    group = parser.add_argument_group("what is read")
-    group.add_argument(
-        "--input", required=True, metavar="PREFIX[,PREFIX…]", help="folders (read recursively), globs or files"
-    )
-    group.add_argument(
-        "--since", metavar="HOUR", help="from this UTC hour of date= on, e.g. 2026-03-01 or 2026-03-01-17"
-    )
-    group.add_argument("--until", metavar="HOUR", help="up to this UTC hour of date=, exclusive")
-    group.add_argument(
-        "--skip", action="append", default=[], metavar="FILE", help="leave this file out (may be repeated)"
-    )
-    group.add_argument("--now", metavar="TIME", help="the clock: UNIX seconds or ISO 8601 (default: this machine's)")
-    group.add_argument(
-        "--max_reject_share", type=_share, default=0.01, metavar="SHARE",
-        help="fail when more of the rows are rejected or lost (default 0.01)",
-    )  # fmt: skip
-    group.add_argument("--mixed_workspaces", action="store_true", help="allow rows of more than one app_group_id")
-    group.add_argument(
-        "--read_concurrency", type=_positive, default=32, metavar="N", help="reads in flight (default 32)"
-    )
-
-    group = parser.add_argument_group("what is sent")
-    group.add_argument(
-        "--event_types", metavar="TYPE[,TYPE…]", help="only these Braze event types (globs); identity reads all"
-    )
-    group.add_argument("--exclude_events", metavar="NAME[,NAME…]", help="not these Mixpanel event names (globs)")
-    group.add_argument(
-        "--anonymous",
-        choices=("all", "behaviors", "none"),
-        default="all",
-        help="rows without a known user (default all)",
-    )
-    group.add_argument(
-        "--native_since", metavar="TIME", help="leave out what Braze's own connector has sent since then"
-    )
-    group.add_argument(
-        "--users_share", type=_share, default=1.0, metavar="SHARE", help="only this share of the persons, e.g. 0.01"
-    )
-    group.add_argument(
-        "--deleted_users",
-        choices=("drop", "send"),
-        default="drop",
-        help="rows of profiles deleted on request (default drop)",
-    )
-    group.add_argument(
-        "--properties",
-        choices=("native", "all"),
-        default="native",
-        help="all: also the fields Braze's own connector drops",
-    )
-    group.add_argument(
-        "--profile_updates",
-        choices=("set", "set_once", "off"),
-        default="set",
-        help="how users.profile.Update is sent (default set)",
-    )
-    group.add_argument("--tag", metavar="TEXT", help="adds the property braze_import to every event")
-
-    group = parser.add_argument_group("who is who")
-    group.add_argument(
-        "--id_merge", choices=("simplified", "original", "none", "native"), default="simplified",
-        help="the project's identity system (default simplified); none: canonical ids only, which makes every bare "
-        "profile id a user for ever on a simplified project; native: only rows with an external_user_id",
-    )  # fmt: skip
-    group.add_argument(
-        "--device_links", choices=("sole", "first", "none"), default="sole",
-        help="whom a device links: its known user, nobody once two share it (sole, default); whoever was first "
-        "(first); nobody (none)",
-    )  # fmt: skip
-    group.add_argument(
-        "--max_profiles_per_device",
-        type=_positive,
-        default=20,
-        metavar="N",
-        help="a device with more says nothing (default 20)",
-    )
-    group.add_argument(
-        "--truth", metavar="FILE", help="a JSON file, profile to person, to score the identities against"
-    )
-
-    group = parser.add_argument_group("where it goes and how it runs")
-    group.add_argument("--output", required=True, metavar="DIR", help="a folder of this run's own")
-    group.add_argument("--overwrite", action="store_true", help="replace the run that is in DIR")
-    group.add_argument("--workers", type=_positive, metavar="N", help="processes (default: two, where that is faster)")
-    group.add_argument(
-        "--runner", choices=RUNNERS, default="DirectRunner", help="the Beam runner (default DirectRunner)"
-    )
-    group.add_argument("--direct_num_workers", type=_positive, help=argparse.SUPPRESS)
-    group.add_argument("--direct_running_mode", choices=("in_memory", "multi_processing"), help=argparse.SUPPRESS)
-    group.add_argument("--verbose", action="store_true", help="show Beam's own log")
-    return parser
 
 
 def _options(given: argparse.Namespace) -> Options:
@@ -234,7 +111,6 @@ def _options(given: argparse.Namespace) -> Options:
         truth=given.truth,
         workers=workers,
         verbose=given.verbose,
-        read_concurrency=given.read_concurrency,
     )
 
 
@@ -307,22 +183,6 @@ def _hour(flag: str, text: str | None) -> int | None:
     if text is None:
         return None
     return _time(flag, re.sub(r"^(\d{4}-\d\d-\d\d)-(\d\d)$", r"\1T\2:00", text))
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share: write a number from 0 to 1")
-    return value
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no count: write a whole number from 1 on")
-    return int(text)
 
 
 def shown_flags(options: Options) -> dict[str, Any]:

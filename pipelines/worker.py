@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+from pipelines import memory
+
 LAUNCHER_VARIABLE = "CURRENTS_TO_MIXPANEL_LAUNCHER"
 VERBOSE_VARIABLE = "CURRENTS_TO_MIXPANEL_VERBOSE"
 _WATCH_SECONDS = 0.2
@@ -35,6 +37,7 @@ def main() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     from apache_beam.runners.worker import sdk_worker_main  # after the watch: the import alone takes a second
 
+    memory.keep_freed()
     sdk_worker_main.main(sys.argv)
 
 

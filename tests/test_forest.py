@@ -207,7 +207,9 @@ def test_device_policies() -> None:
     assert run(links, "none").figures["contested_devices"] == 2
     refused = run(links, "first").figures["refused_examples"]
     evidence = {"time": 2, "event_id": "", "file": "f.avro"}
-    assert refused == [{"a_type": "user_id", "a": "p2", "b_type": "device_id", "b": "shared", "known_users": ["u2", "u1"], **evidence}]
+    assert refused == [
+        {"a_type": "user_id", "a": "p2", "b_type": "device_id", "b": "shared", "known_users": ["u2", "u1"], **evidence}
+    ]
 
 
 def test_a_device_of_too_many_profiles_is_quarantined_under_every_policy() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import options, sample_export
+from pipelines import flags, sample_export
 from tests.mixpanel_rules import check_deletion, check_event, check_profile
 from tests.small_exports import avro, path, write
 from tests.whole_run import REJECT_KEYS, ROOT, Actual, read_output, run_cli
@@ -30,7 +30,7 @@ OPEN_ENDED = {  # parts of the report whose keys come from the data or the machi
 
 
 def own_flags() -> set[str]:
-    parsers = (options._parser(), sample_export._parser())
+    parsers = (flags.parser(), sample_export._parser())
     return {flag for parser in parsers for action in parser._actions for flag in action.option_strings if flag != "-h"}
 
 
@@ -42,7 +42,7 @@ def test_every_flag_is_described_and_none_that_does_not_exist() -> None:
 
 
 def test_the_choices_and_defaults_of_flags_are_those_of_the_parser() -> None:
-    for action in options._parser()._actions:
+    for action in flags.parser()._actions:
         flag = action.option_strings[-1]
         row = next((line for line in README.splitlines() if line.startswith(f"| `{flag} ")), "")
         for choice in set(action.choices or ()) - {"original"} if flag not in HIDDEN_FLAGS else ():

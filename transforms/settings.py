@@ -52,7 +52,10 @@ class Plan:
     @classmethod
     def for_input(cls, units: int, files: int, input_bytes: int) -> Plan:
         shards = min(512, 1 + input_bytes // _BYTES_A_SHARD)
-        return cls(units, files, input_bytes, id_shards=shards, key_shards=shards, person_shards=shards)
+        id_shards = min(512, 1 + input_bytes // _BYTES_AN_ID_SHARD)
+        return cls(units, files, input_bytes, id_shards=id_shards, key_shards=shards, person_shards=shards)
 
 
 _BYTES_A_SHARD = 512 << 20
+# Links are a tenth of the rows and all meet in one place anyway: gathering them in two steps pays late.
+_BYTES_AN_ID_SHARD = 512 << 20

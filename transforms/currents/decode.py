@@ -67,8 +67,8 @@ class _Pending:
 def decode(
     files: Iterable[tuple[int, Container]],
     columns: Sequence[str] | None = None,
-    chunk_rows: int = 65536,
-    chunk_bytes: int = 32 << 20,
+    chunk_rows: int = 32768,
+    chunk_bytes: int = 16 << 20,
 ) -> Iterator[Chunk | FileDamage]:
     """Decodes the files' blocks, grouped by schema, in chunks.
 

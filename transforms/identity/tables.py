@@ -20,7 +20,7 @@ from transforms.identity.columns import (
 )
 from transforms.identity.ids import ID_TYPES, LINKS, NODES, PROFILE
 
-_ROWS_A_COMPACTION = 1 << 21
+_ROWS_A_COMPACTION = 1 << 18
 
 
 def unique_links(table: pa.Table) -> pa.Table:

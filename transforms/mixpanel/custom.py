@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from transforms.mixpanel.limits import NESTED_DEPTH, NESTED_ITEMS, nested
+from transforms.mixpanel.limits import NESTED_DEPTH, NESTED_ITEMS, is_shallow, nested
 from transforms.mixpanel.names import NAME_BYTES, cut
 
 
@@ -40,8 +40,8 @@ def parse_object(text: str | None) -> dict[str, Any] | None:
 class CustomProperties:
     """Writes the ``properties`` of custom events or purchases as fragments.
 
-    Most documents are short and flat enough to be within every limit, which their text alone tells; they take a quick
-    way that gives the same bytes as the careful one.
+    Most documents are too short to have a value that is too long or has too many entries; they take a quick way, which
+    gives the same bytes as the careful one.
     """
 
     def __init__(self, prefix: str, events: Sequence[str], notes: Notes) -> None:
@@ -56,12 +56,13 @@ class CustomProperties:
         ``event`` is the position of the row's event name. At most ``room`` properties are written: the first in
         bytewise order of their keys.
         """
-        if text is not None and len(text) <= _SHORT and text.count("{") + text.count("[") <= _FLAT:
+        if text is not None and len(text) <= _SHORT:
             try:
                 values = orjson.loads(text)
             except orjson.JSONDecodeError:
                 values = None
-            if type(values) is dict:
+            flat = text.count("{") + text.count("[") <= _FLAT
+            if type(values) is dict and (flat or all(map(is_shallow, values.values()))):
                 keys = self._keys
                 result = {keys[name]: value for name, value in values.items() if value is not None}
                 if keys.met_long:

@@ -30,14 +30,18 @@ def nested(value: Any, limit_bytes: int = EVENT_NESTED_BYTES) -> Any:
     anything over ``limit_bytes`` of compact UTF-8 JSON becomes text.
     """
     raw = orjson.dumps(value)
-    return value if len(raw) <= limit_bytes and _within(value, NESTED_DEPTH) else raw.decode()
+    return value if len(raw) <= limit_bytes and is_shallow(value) else raw.decode()
 
 
-def _within(value: Any, depth: int) -> bool:
-    if isinstance(value, dict):
-        inner = value.values()
-    elif isinstance(value, list):
-        inner = value  # type: ignore[assignment]
-    else:
+def is_shallow(value: Any, depth: int = NESTED_DEPTH) -> bool:
+    """Whether a value is nested no deeper than Mixpanel takes, and no list or object in it has too many entries."""
+    kind = type(value)
+    if kind is not dict and kind is not list:
         return True
-    return depth > 0 and len(inner) <= NESTED_ITEMS and all(_within(item, depth - 1) for item in inner)
+    if depth == 0 or len(value) > NESTED_ITEMS:
+        return False
+    for item in value.values() if kind is dict else value:
+        kind = type(item)
+        if (kind is dict or kind is list) and not is_shallow(item, depth - 1):
+            return False
+    return True

@@ -83,7 +83,8 @@ def claim(
 ) -> tuple[str, Settings]:
     """Take the folder for this run; returns (digest, settings) as claimed.
 
-    A run without ``--now`` that goes on where an equal one was killed takes over that one's clock.
+    A run without ``--now`` that goes on where an equal one was killed takes over that one's clock. A folder whose run
+    failed is free for any other.
 
     Raises:
         Refused: the folder holds a finished run, another run, or files that are none of ours.
@@ -94,6 +95,7 @@ def claim(
         raise Refused(f"{output} holds a finished run: choose another --output, or replace it with --overwrite")
     if overwrite:
         clear(output)
+    own_now = settings.now
     for _ in range(3):
         present = store.get(join(output, CLAIM))
         if present is not None:
@@ -101,20 +103,44 @@ def claim(
             if not now_given:
                 settings = dataclasses.replace(settings, now=held["now"])
             digest = claim_digest(files, settings)
-            if digest != held["digest"]:
+            if digest == held["digest"]:
+                if held.get("failed"):
+                    store.put(join(output, CLAIM), _claim_body(digest, settings, command))
+                return digest, settings
+            if not held.get("failed"):
                 raise Refused(
                     f"{output} belongs to another run: [{held['command']}]; this one is [{command}] (or its input "
                     "files have changed since): choose another --output, or replace that run with --overwrite"
                 )
-            return digest, settings
+            clear(output)
+            if not now_given:
+                settings = dataclasses.replace(settings, now=own_now)
         digest = claim_digest(files, settings)
-        body = {"format": FORMAT, "digest": digest, "now": settings.now, "command": command}
         try:
-            store.put_if_absent(join(output, CLAIM), orjson.dumps(body, option=orjson.OPT_INDENT_2))
+            store.put_if_absent(join(output, CLAIM), _claim_body(digest, settings, command))
             return digest, settings
         except Conflict:
             continue  # somebody else was first: see who
     raise Refused(f"{output} is claimed and freed by other runs all the time: choose another --output")
+
+
+def release(output: str, digest: str) -> None:
+    """Mark the folder of a run that failed, so that a run with other flags need not ask for ``--overwrite``.
+
+    An equal run that is still at work may publish all the same.
+    """
+    store = store_for(output)
+    present = store.get(join(output, CLAIM))
+    if present is None or store.get(join(output, MANIFEST)) is not None:
+        return
+    held = orjson.loads(present)
+    if held["digest"] == digest:
+        store.put(join(output, CLAIM), orjson.dumps({**held, "failed": True}, option=orjson.OPT_INDENT_2))
+
+
+def _claim_body(digest: str, settings: Settings, command: str) -> bytes:
+    body = {"format": FORMAT, "digest": digest, "now": settings.now, "command": command}
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2)
 
 
 def check_claim(output: str, digest: str) -> None:

@@ -161,7 +161,7 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         types = _counted(len(report["unknown_types"]), "event type")
         found.append(f"{types} that the catalogue lacks, sent with all fields as they are: see the report")
     contested = report["identity"].get("contested_devices", 0)
-    if contested:
+    if contested and flags.get("device_links") != "none":
         found.append(f"{_counted(contested, 'device')} shared by several known users, linking nobody")
     if report["identity"].get("quarantined_devices", 0):
         devices = _counted(report["identity"]["quarantined_devices"], "device")

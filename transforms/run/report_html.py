@@ -43,7 +43,7 @@ OUTCOMES = (
     ("not_exported", "Not exported", "types that have no Mixpanel event"),
     ("profile_updates", "Profile updates", "users.profile.Update, gathered in profiles/"),
     ("deletions", "Deletions", "users.UserDeleteRequest, in deletions/"),
-    ("withheld", "Withheld", "left out by your flags"),
+    ("withheld", "Withheld", "left out by a flag, given or by default"),
 )
 _BY_USER = (("known", "Known users"), ("anonymous", "Anonymous users"))
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -210,7 +210,7 @@ def _gain(report: Mapping[str, Any]) -> Html:
         ]
     )
     earlier = gain.get("median_days_earlier")
-    told = f"by {number(earlier)} days at the median" if earlier is not None else ""
+    told = f"by {number(earlier)} {'day' if earlier == 1 else 'days'} at the median" if earlier is not None else ""
     entries = [
         ("anonymous_rows", "Anonymous rows kept", "events that the native connector drops"),
         ("rows_joined_to_known", "Joined to a known user", f"{share(joined, beyond)} of the anonymous rows"),
