@@ -178,12 +178,12 @@ def test_row_numbers_do_not_move_when_a_block_is_lost() -> None:
 
 
 BROKEN = {
-    "bytes left over": lambda b: (b.data + b"\x00\x01", b.rows, "block_corrupt"),
-    "one byte short": lambda b: (b.data[:-1], b.rows, "block_corrupt"),
-    "count too small": lambda b: (b.data, b.rows - 1, "block_corrupt"),
-    "count too large": lambda b: (b.data, b.rows + 1, "block_corrupt"),
-    "negative length": lambda b: (b"\x01" + b.data[1:], b.rows, "block_corrupt"),
-    "not UTF-8": lambda b: (b.data[:1] + b"\xff" + b.data[2:], b.rows, "invalid_utf8"),
+    "bytes left over": lambda b: (bytes(b.data) + b"\x00\x01", b.rows, "block_corrupt"),
+    "one byte short": lambda b: (bytes(b.data)[:-1], b.rows, "block_corrupt"),
+    "count too small": lambda b: (bytes(b.data), b.rows - 1, "block_corrupt"),
+    "count too large": lambda b: (bytes(b.data), b.rows + 1, "block_corrupt"),
+    "negative length": lambda b: (b"\x01" + bytes(b.data)[1:], b.rows, "block_corrupt"),
+    "not UTF-8": lambda b: (bytes(b.data)[:1] + b"\xff" + bytes(b.data)[2:], b.rows, "invalid_utf8"),
 }
 
 
@@ -229,7 +229,7 @@ def test_a_number_too_large_for_its_column_is_damage() -> None:
 def test_a_character_torn_between_two_values_is_invalid_utf8() -> None:
     first, second = ({**row, "properties": None, "reasons": []} for row in make_rows(2))
     container = read_container(avro([{**first, "user_id": "mA"}, {**second, "user_id": "Bm"}]))
-    torn = container.blocks[0].data.replace(b"A", b"\xc3").replace(b"B", b"\xa9")
+    torn = bytes(container.blocks[0].data).replace(b"A", b"\xc3").replace(b"B", b"\xa9")
     chunks, (damage,) = split(decode([(0, with_data(container, 0, torn))], ["id", "user_id"]))
     assert (chunks, damage.damage.reason) == ([], "invalid_utf8")
 
@@ -240,7 +240,7 @@ def test_a_changed_byte_that_moves_text_into_the_next_column_is_seen() -> None:
     schema = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "carrier", "type": ["null", "string"]}]}
     schema["fields"] = [field for field in schema["fields"] if field["name"] != "reasons"]
     container = read_container(avro([{**row, "carrier": None} for row in rows], schema))
-    data = container.blocks[0].data
+    data = bytes(container.blocks[0].data)
     moved = data.replace(b"\x06xyz", b"\x04xyz", 1)
     assert moved != data
     chunks, (damage,) = split(decode([(0, with_data(container, 0, moved))]))
@@ -315,7 +315,7 @@ def test_schemas_that_are_not_simple_come_as_json_text(codec: str) -> None:
     as_json = [field.name for field in chunk.table.schema if field.metadata]
     assert as_json == ["tags", "raw", "either", "nested"]
     assert chunk.table.schema.field("tags").metadata == {b"json": b"1"}
-    broken = with_data(container, 0, container.blocks[0].data + b"\x00")
+    broken = with_data(container, 0, bytes(container.blocks[0].data) + b"\x00")
     chunks, (damage,) = split(decode([(0, broken), (1, container)]))
     assert (damage.file, [chunk.file.tolist() for chunk in chunks]) == (0, [[1, 1]])
 

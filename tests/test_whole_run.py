@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 
 from tests import oracle
@@ -82,3 +83,29 @@ def assert_persons_do_not_depend_on_order(actual: Actual) -> None:
     for seed in range(3):
         random.Random(seed).shuffle(events)
         assert SimplifiedIdMerge(events).persons() == wanted
+
+
+def test_columns_of_unusual_types_are_sent_as_they_are_or_as_text(tmp_path: Path) -> None:
+    """No file of Braze's has them; a run must not die of one either."""
+    custom = [{"id": "a", "time": NOW - 5, "user_id": "p", "name": 7, "properties": ["x"], "machine_open": True}]
+    update = [{"id": "b", "time": NOW - 5, "time_ms": "now", "user_id": "p", "country": 49, "custom_attributes": 3}]
+    array = {"type": "array", "items": "string"}
+    for kind, rows, types in (
+        (
+            "users.behaviors.CustomEvent",
+            custom,
+            {"time": "int", "name": "int", "properties": array, "machine_open": "boolean"},
+        ),
+        ("users.profile.Update", update, {"time": "long", "country": "int", "custom_attributes": "int"}),
+    ):
+        fields = [{"name": name, "type": types.get(name, "string")} for name in rows[0]]
+        folder = tmp_path / "in" / f"event_type={kind}" / "date=2026-01-01-00"
+        folder.mkdir(parents=True)
+        with (folder / "a.avro").open("wb") as file:
+            fastavro.writer(file, {"type": "record", "name": kind, "fields": fields}, rows)
+    assert run_in_process(tmp_path / "in", tmp_path / "out", *ALWAYS) == 0
+    actual = read_output(tmp_path / "out")
+    (event,) = (json.loads(line) for line in actual.event_lines)
+    assert event["event"] == "[Braze Custom Event] 7"
+    assert event["properties"]["[Custom event property] properties"] == '["x"]'
+    assert actual.report["withheld"] == {"anonymous_profile": 1}

@@ -37,7 +37,7 @@ class Block:
     offset: int
     first_row: int
     rows: int
-    data: bytes
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,8 @@ class _Walk:
         self.marker = content[start : start + _MARKER_BYTES]
         self.start = start + _MARKER_BYTES
         self.codec = codec
+        # What needs no decompression is not copied either: the blocks are windows on the content.
+        self.data: bytes | memoryview = memoryview(content) if codec == "null" else content
         self.least_row_bytes = schema.least_row_bytes
         self.blocks: list[Block] = []
         self.damages: list[Damage] = []
@@ -207,7 +209,7 @@ class _Walk:
                 continue
             end = position + size
             if content[end : end + _MARKER_BYTES] == marker:
-                self._keep(offset, count, content[position:end])
+                self._keep(offset, count, self.data[position:end])
                 position = end + _MARKER_BYTES
             elif end + _MARKER_BYTES <= total and self._block_or_end_at(end + _MARKER_BYTES):
                 self._lose(
@@ -275,10 +277,10 @@ class _Walk:
         self.rows += rows or 0
         self.index += 1
 
-    def _keep(self, offset: int, count: int, data: bytes) -> None:
+    def _keep(self, offset: int, count: int, data: bytes | memoryview) -> None:
         """Takes the block in if it decompresses and can hold so many rows, else loses it."""
         try:
-            plain = decompress(self.codec, data)
+            plain = data if isinstance(data, memoryview) else decompress(self.codec, data)
         except CodecError as error:
             self._lose(
                 "block_corrupt",

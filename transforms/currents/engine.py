@@ -12,6 +12,7 @@ import contextlib
 import functools
 import itertools
 import json
+import mmap
 import os
 import struct
 import tempfile
@@ -19,6 +20,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from datafusion import SessionConfig, SessionContext
 
@@ -51,12 +53,15 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
         EngineError: Some block is broken; which one is not known.
     """
     rows = sum(block.rows for block in blocks)
-    end_row, end_values = _end_row(schema)
-    data = b"".join([*[block.data for block in blocks], end_row])
-    parts = [_header(schema), _varint(rows + 1) + _varint(len(data)), data, _MARKER]
+    end_row, _ = _end_row(schema)
+    size = sum(len(block.data) for block in blocks) + len(end_row)
+    head = _header(schema) + _varint(rows + 1) + _varint(size)
+    parts = [head, *(block.data for block in blocks), end_row, _MARKER]
     try:
-        with _temporary_file(parts) as path:
-            batches = _query(path, rows + 1, tuple(columns))
+        with _file_of(parts) as path:
+            return _decode_file(schema, blocks, columns, path, len(head), size)
+    except EngineError:
+        raise
     except Exception as error:
         raise EngineError(str(error)) from error
     except BaseException as error:
@@ -64,6 +69,15 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
         if type(error).__name__ != "PanicException":
             raise
         raise EngineError(f"panic: {error}") from error
+
+
+def _decode_file(
+    schema: Schema, blocks: Sequence[Block], columns: Sequence[str], path: str, start: int, size: int
+) -> pa.Table:
+    """The rows of the joined file at ``path``, in which they and the end row are ``size`` bytes from ``start`` on."""
+    rows = sum(block.rows for block in blocks)
+    _, end_values = _end_row(schema)
+    batches = _query(path, rows + 1, tuple(columns))
     decoded = sum(batch.num_rows for batch in batches)
     if decoded != rows + 1:
         raise EngineError(f"{decoded - 1} rows instead of {rows}")
@@ -74,8 +88,13 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
     # That all text is UTF-8 has been checked by the engine, value by value.
     if table.slice(rows, 1).to_pylist() != [{name: end_values[name] for name in columns}]:
         raise EngineError("the rows do not end where the blocks do")
-    if len(table.column_names) == len(schema.fields) and not is_exact(schema, data, table, _starts(blocks)):
-        raise EngineError("the rows are not what their bytes say")
+    if len(table.column_names) == len(schema.fields):
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            octets = np.frombuffer(content, np.uint8, size, start)
+            exact = is_exact(schema, octets, table, _starts(blocks))
+            del octets
+        if not exact:
+            raise EngineError("the rows are not what their bytes say")
     return table.slice(0, rows)
 
 
@@ -108,14 +127,39 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column if column.type.equals(kind) else column.cast(kind)
 
 
+class _Memory(threading.local):
+    """A file in memory a thread, written over by chunk after chunk: its pages need not be made anew each time.
+
+    It leaves nothing behind even when the process is killed.
+    """
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+
+    def write(self, parts: Sequence[bytes | memoryview]) -> int:
+        """The descriptor of a file of just these parts."""
+        if self.descriptor < 0:
+            self.descriptor = os.memfd_create("chunk")
+        os.ftruncate(self.descriptor, sum(map(len, parts)))
+        position = 0
+        for first in range(0, len(parts), _PARTS_A_WRITE):
+            some = parts[first : first + _PARTS_A_WRITE]
+            size = sum(map(len, some))
+            if os.pwritev(self.descriptor, some, position) != size:
+                raise OSError(f"a file in memory took less than {size} bytes")
+            position += size
+        return self.descriptor
+
+
+_PARTS_A_WRITE = 1024  # more buffers in one call no system takes
+_memory = _Memory()
+
+
 @contextlib.contextmanager
-def _temporary_file(parts: list[bytes]) -> Iterator[str]:
-    """The path of a file in memory where the system has such, which leaves nothing behind even when killed."""
+def _file_of(parts: Sequence[bytes | memoryview]) -> Iterator[str]:
+    """The path of a file of these parts: in memory where the system has such."""
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
-        with open(os.memfd_create("chunk"), "wb") as file:
-            file.writelines(parts)
-            file.flush()
-            yield f"/proc/self/fd/{file.fileno()}"
+        yield f"/proc/self/fd/{_memory.write(parts)}"
         return
     descriptor, path = tempfile.mkstemp(suffix=".avro")
     try:

@@ -34,14 +34,13 @@ class _Column:
     item_null_tag: int | None = None
 
 
-def is_exact(schema: Schema, data: bytes, table: pa.Table, starts: Mapping[int, int]) -> bool:
-    """Whether ``data`` is the plain Avro encoding of ``table``, which has all columns of the simple ``schema``.
+def is_exact(schema: Schema, octets: np.ndarray, table: pa.Table, starts: Mapping[int, int]) -> bool:
+    """Whether ``octets`` (uint8) are the plain Avro encoding of ``table``, of all columns of ``schema``.
 
     ``starts`` are rows and the bytes at which they must begin.
 
     Encodings other than every writer's usual one (padded numbers, arrays in several blocks) count as not exact.
     """
-    octets = np.frombuffer(data, np.uint8)
     columns = [_Measured(column, table.column(column.name)) for column in _columns(schema)]
     total = np.zeros(table.num_rows, np.int64)
     fixed = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,17 @@ def plain(column: Any) -> pa.Array:
     """``column`` as one Array of ``string`` or ``large_string``."""
     column = array(column)
     return column if pa.types.is_large_string(column.type) else column.cast(pa.string())
+
+
+def text(column: Any) -> pa.Array:
+    """``column`` as one Array of strings, whatever its type: numbers and booleans as written, lists as JSON."""
+    values = array(column)
+    if pa.types.is_string(values.type):
+        return values
+    try:
+        return values.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return pa.array([None if v is None else json.dumps(v) for v in values.to_pylist()], pa.string())
 
 
 def string_buffers(values: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from transforms.currents import catalog
 from transforms.currents.paths import Unit
 from transforms.currents.units import Rows, UnitReader
-from transforms.identity.columns import array
+from transforms.identity.columns import array, text
 from transforms.identity.hashing import shards
 from transforms.identity.ids import USER_ID
 from transforms.identity.links import LINKS, NODES, NodeTable, from_rows, split, unique_links
@@ -121,7 +121,7 @@ def _links(rows: Rows, evidence: np.ndarray, names: list[str]) -> tuple[pa.Table
 
 
 def _column(table: pa.Table, name: str) -> pa.Array | None:
-    return array(table[name]) if name in table.column_names else None
+    return text(table[name]) if name in table.column_names else None
 
 
 def _nodes(profiles: pa.Array) -> pa.Table:
@@ -161,8 +161,8 @@ def _note_workspaces(rows: Rows, names: list[str], workspaces: dict[str, str]) -
     if values is None:
         return
     encoded = values.dictionary_encode()
-    for number, text in enumerate(encoded.dictionary.to_pylist()):
-        if text is not None and text.strip():
+    for number, workspace in enumerate(encoded.dictionary.to_pylist()):
+        if workspace is not None and workspace.strip():
             place = pc.index(encoded.indices, number).as_py()
             name = names[int(rows.file[place])]
-            workspaces[text] = min(name, workspaces.get(text, name))
+            workspaces[workspace] = min(name, workspaces.get(workspace, name))

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from arro3.io import write_ndjson
 
 from transforms.currents import catalog
+from transforms.identity.columns import text
 from transforms.identity.persons import Persons
 from transforms.mixpanel.custom import CustomProperties, Notes, value_fragment
 from transforms.mixpanel.limits import EVENT_BYTES, EVENT_NESTED_BYTES, NESTED_ITEMS, PROPERTIES
@@ -38,7 +39,7 @@ def event_names(event_type: str, table: pa.Table) -> pa.Array:
     base = catalog.mixpanel_name(event_type)
     if event_type != catalog.CUSTOM_EVENT or "name" not in table.column_names:
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(table.num_rows, np.int32)), pa.array([base]))
-    encoded = column(table, "name").dictionary_encode()
+    encoded = text_column(table, "name").dictionary_encode()
     # A row without a name is sent under the prefix alone, which stands last in the dictionary.
     names = pa.concat_arrays([pc.binary_join_element_wise(base, encoded.dictionary, " "), pa.array([base])])
     return pa.DictionaryArray.from_arrays(pc.fill_null(encoded.indices, len(names) - 1), names)
@@ -51,6 +52,11 @@ def column(table: pa.Table, name: str) -> pa.Array:
     values = table[name]
     values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
     return values.cast(pa.string()) if pa.types.is_null(values.type) else values
+
+
+def text_column(table: pa.Table, name: str) -> pa.Array:
+    """A column as strings, whatever its type; nulls where the table has none of that name."""
+    return text(column(table, name))
 
 
 def property_names(event_type: str, columns: Sequence[str], settings: Settings) -> dict[str, str]:
@@ -150,7 +156,7 @@ def event_lines(
         room = np.full(table.num_rows, PROPERTIES, np.int64)
         for values in static.values():
             room -= np.asarray(values.is_valid())
-        texts = column(table, "properties").to_pylist()
+        texts = text_column(table, "properties").to_pylist()
         fragment = CustomProperties(prefix, event.dictionary.to_pylist(), notes).fragment
         codes = event.indices.to_pylist()
         fragments.append(pa.array(list(map(fragment, texts, room.tolist(), codes)), pa.large_binary()))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.mixpanel.custom import parse_object
-from transforms.mixpanel.events import column
+from transforms.mixpanel.events import column, text_column
 from transforms.mixpanel.limits import PROFILE_NESTED_BYTES, nested
 from transforms.mixpanel.names import cut, safe_key
 
@@ -48,22 +48,45 @@ _COUNTRY_CODE = re.compile(r"[A-Za-z]{2}\Z")
 
 def unparsable(table: pa.Table) -> np.ndarray:
     """Rows whose ``custom_attributes`` is neither null, blank nor a JSON object."""
-    texts = column(table, "custom_attributes").to_pylist()
+    texts = text_column(table, "custom_attributes").to_pylist()
     return np.array([parse_object(text) is None for text in texts], bool)
 
 
 def attributes(table: pa.Table, distinct_id: pa.Array) -> pa.Table:
-    """``ATTRIBUTES`` of update rows (string array ``distinct_id``: whose they are), the latest of each only."""
-    rows: list[tuple[str, str, int, str, str]] = []
-    present = [name for name in (*_STANDARD, "custom_attributes") if name in table.column_names]
-    times = _time_ms(table).to_pylist()
-    identified = zip(distinct_id.to_pylist(), times, column(table, "id").to_pylist(), strict=True)
-    for (person, time_ms, event_id), values in zip(identified, table.select(present).to_pylist(), strict=True):
-        for name, value in _attributes(values):
-            rows.append((person, name, time_ms, event_id, orjson.dumps(value).decode()))
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 5
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, ATTRIBUTES, strict=True)]
-    return latest(pa.Table.from_arrays(arrays, schema=ATTRIBUTES))
+    """``ATTRIBUTES`` of update rows (string array ``distinct_id``: whose they are), the latest of each only.
+
+    A standard attribute beats a custom one of the same name in one row.
+    """
+    rows: list[np.ndarray] = []
+    names: list[str] = []
+    values: list[str] = []
+    standard: dict[str, set[int]] = {}
+    for name, target in _STANDARD.items():
+        given = column(table, name)
+        present = np.flatnonzero(np.asarray(given.is_valid()))
+        found = given.take(pa.array(present)).to_pylist()
+        targets = [_country(value) for value in found] if name == "country" else [target] * len(found)
+        rows.append(present)
+        names += targets
+        values += [orjson.dumps(value).decode() for value in found]
+        for row, sent_as in zip(present.tolist(), targets, strict=True):
+            standard.setdefault(sent_as, set()).add(row)
+    custom_rows: list[int] = []
+    for row, document in enumerate(text_column(table, "custom_attributes").to_pylist()):
+        for name, value in _custom(document):
+            if row not in standard.get(name, ()):
+                custom_rows.append(row)
+                names.append(name)
+                values.append(value)
+    place = pa.array(np.concatenate([*rows, np.array(custom_rows, np.int64)]))
+    columns = [
+        distinct_id.take(place),
+        pa.array(names, pa.string()),
+        _time_ms(table).take(place),
+        column(table, "id").take(place),
+        pa.array(values, pa.string()),
+    ]
+    return latest(pa.Table.from_arrays(columns, schema=ATTRIBUTES))
 
 
 def latest(table: pa.Table) -> pa.Table:
@@ -108,19 +131,19 @@ def _line(person: str, values: dict[str, Any], operation: str) -> bytes:
     return orjson.dumps(update) + b"\n"
 
 
-def _attributes(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    names: dict[str, Any] = {}
-    for name, value in sorted((parse_object(row.get("custom_attributes")) or {}).items(), key=_key_bytes):
-        if value is not None:
-            kept = nested(value, PROFILE_NESTED_BYTES) if isinstance(value, (dict, list)) else value
-            names.setdefault(cut(safe_key(name)), kept)
-    for name, target in _STANDARD.items():
-        value = row.get(name)
-        if value is not None:
-            if name == "country" and _COUNTRY_CODE.match(value):
-                target = "$country_code"
-            names[target] = value
-    yield from names.items()
+def _country(value: Any) -> str:
+    return "$country_code" if isinstance(value, str) and _COUNTRY_CODE.match(value) else "country"
+
+
+def _custom(document: str | None) -> Iterator[tuple[str, str]]:
+    """(Attribute, JSON text) of the custom attributes that are not null; of two that get one name, the first stays."""
+    found: set[str] = set()
+    for name, value in sorted((parse_object(document) or {}).items(), key=_key_bytes):
+        if value is None or (target := cut(safe_key(name))) in found:
+            continue
+        found.add(target)
+        kept = nested(value, PROFILE_NESTED_BYTES) if isinstance(value, (dict, list)) else value
+        yield target, orjson.dumps(kept).decode()
 
 
 def _key_bytes(item: tuple[str, Any]) -> bytes:
@@ -131,4 +154,7 @@ def _time_ms(table: pa.Table) -> pa.Array:
     seconds = pc.multiply(column(table, "time").cast(pa.int64()), 1000)
     if "time_ms" not in table.column_names:
         return seconds
-    return pc.coalesce(column(table, "time_ms").cast(pa.int64()), seconds)
+    given = column(table, "time_ms")
+    if not pa.types.is_integer(given.type):
+        return seconds
+    return pc.coalesce(given.cast(pa.int64()), seconds)
