@@ -31,13 +31,14 @@ setup(
             "backports.zstd; python_version < '3.14'",
             "hypothesis>=6.100",
             "mypy>=1.14",
+            "polars>=2.0",
             "pytest>=8.0",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
             "selenium>=4.25",
         ],
-        "benchmark": ["polars>=1.30"],
+        "benchmark": ["polars>=2.0"],
     },
     entry_points={
         "console_scripts": [
