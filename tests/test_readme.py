@@ -25,7 +25,7 @@ IDS = ("distinct_id", "$user_id", "$device_id", "$insert_id")
 HIDDEN_FLAGS = {"--direct_num_workers", "--direct_running_mode"}
 OPEN_ENDED = {  # parts of the report whose keys come from the data or the machine
     "rows_by_type", "withheld_by_type", "flags", "versions", "unknown_types", "unknown_columns", "limits", "by_month",
-    "by_type", "events_by_day", "clusters_by_size",
+    "by_type", "events_by_day", "clusters_by_size", "shuffled",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tests import oracle
 from tests.mixpanel_rules import check_deletion, check_event, check_profile
 from tests.mixpanel_simulator import SimplifiedIdMerge, event_key
 from tests.random_exports import NOW, random_export, write_export
+from tests.several_units import cut_small
 from tests.whole_run import MODULE, Actual, compare, flags, read_output, run_cli, run_in_process
 from transforms.currents import catalog
 
@@ -56,6 +57,20 @@ def test_a_run_publishes_what_the_oracle_expects(seed: int, policy: dict[str, An
     assert_mixpanel_takes(actual)
     if policy.get("id_merge", "simplified") == "simplified":
         assert_persons_do_not_depend_on_order(actual)
+
+
+def test_many_shards_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids, event ids and persons gathered in several shards, as of exports of gigabytes."""
+    monkeypatch.setattr("transforms.settings._BYTES_A_SHARD", 3_000)
+    monkeypatch.setattr("transforms.settings._BYTES_AN_ID_SHARD", 4_000)
+    cut_small(monkeypatch)
+    export = random_export(13)
+    write_export(export, tmp_path / "in")
+    assert run_in_process(tmp_path / "in", tmp_path / "out", *ALWAYS) == 0
+    actual = read_output(tmp_path / "out")
+    # A unit sends one such element, and each shard of links one more.
+    assert actual.report["timing"]["shuffled"]["workspaces"]["elements"] > actual.report["units"] + 1
+    compare(actual, oracle.run(export, now=NOW))
 
 
 def test_the_command_publishes_what_the_oracle_expects(tmp_path: Path) -> None:

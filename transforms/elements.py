@@ -22,6 +22,24 @@ LINKS, NODES, DELETED, WORKSPACES = b"L", b"N", b"D", b"W"
 UNIT, ASKED, ANSWER, KEYS, REPEATS = b"U", b"Q", b"A", b"K", b"R"
 RESOLVED, ATTRIBUTES, PERSON_MONTHS, FILE, TALLY = b"P", b"V", b"M", b"F", b"T"
 
+KINDS = {
+    LINKS: "links",
+    NODES: "lone ids",
+    DELETED: "deleted profiles",
+    WORKSPACES: "workspaces",
+    UNIT: "units",
+    ASKED: "profiles asked for",
+    ANSWER: "answers",
+    KEYS: "event ids",
+    REPEATS: "repeats",
+    RESOLVED: "resolved profiles",
+    ATTRIBUTES: "profile attributes",
+    PERSON_MONTHS: "persons by month",
+    FILE: "files",
+    TALLY: "figures",
+}
+"""What an element's tag stands for, in the report."""
+
 _NUMBER = struct.Struct("<I")
 
 
@@ -52,17 +70,35 @@ def unnumbered(body: bytes) -> tuple[int, bytes]:
     return number, body[_NUMBER.size :]
 
 
-class Meter:
-    """What a step uses and sends: its seconds, its process's peak memory, its largest element; all for the report."""
+class Traffic:
+    """How many elements of which kind, and how many bytes, came to a step and left it."""
 
-    def __init__(self, stage: str) -> None:
-        self._stage = stage
-        self._started = time.perf_counter()
-        self._largest = 0
+    def __init__(self) -> None:
+        self.figures: Tally = {"max_element_bytes": 0, "sent": {}, "received": {}}
 
     def sent(self, element: bytes) -> bytes:
-        self._largest = max(self._largest, len(element))
+        """Count an element that leaves; returns it."""
+        self.figures["max_element_bytes"] = max(self.figures["max_element_bytes"], len(element))
+        return self._count("sent", element)
+
+    def received(self, element: bytes) -> bytes:
+        """Count an element that came; returns it."""
+        return self._count("received", element)
+
+    def _count(self, way: str, element: bytes) -> bytes:
+        kind = self.figures[way].setdefault(KINDS[element[:1]], {"elements": 0, "bytes": 0})
+        kind["elements"] += 1
+        kind["bytes"] += len(element)
         return element
+
+
+class Meter(Traffic):
+    """What a step uses, sends and receives, its seconds and its process's peak memory; all for the report."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self._stage = stage
+        self._started = time.perf_counter()
 
     def tally(self, figures: Tally) -> Keyed:
         """The figures with this step's own added, as an element; all tallies meet under one key."""
@@ -71,11 +107,5 @@ class Meter:
     def add_to(self, figures: Tally) -> Tally:
         """The figures with this step's own added, in place."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return merge(
-            figures,
-            {
-                "seconds": {self._stage: time.perf_counter() - self._started},
-                "max_element_bytes": self._largest,
-                "memory": {f"max_{os.getpid()}": peak},
-            },
-        )
+        used = {"seconds": {self._stage: time.perf_counter() - self._started}, "memory": {f"max_{os.getpid()}": peak}}
+        return merge(merge(figures, self.figures), used)

@@ -43,7 +43,7 @@ def _ids(_: int, body: bytes) -> Iterator[Row]:
 
 
 def _workspaces(_: int, body: bytes) -> Iterator[Row]:
-    for workspace, file in orjson.loads(body).items():
+    for workspace, file in orjson.loads(body)["workspaces"].items():
         yield {"app_group_id": workspace, "file": file}
 
 

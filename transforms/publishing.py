@@ -61,7 +61,7 @@ class _WriteProfiles(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
         shard, blocks = element
         meter = Meter("write_profiles")
-        table = latest(pa.concat_tables([unpack(untagged(block)[1]) for block in blocks]))
+        table = latest(pa.concat_tables([unpack(untagged(meter.received(block))[1]) for block in blocks]))
         lines = GzipLines()
         for line in engage_lines(table, self._settings.profile_updates):
             lines.add(line, 1)
@@ -96,7 +96,7 @@ class CountPersons(beam.PTransform):
 class _CountPersons(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
         meter = Meter("count_persons")
-        table = pa.concat_tables([unpack(untagged(block)[1]) for block in element[1]])
+        table = pa.concat_tables([unpack(untagged(meter.received(block))[1]) for block in element[1]])
         yield meter.tally(count_persons(table))
 
 

@@ -82,7 +82,8 @@ class _ReadIds(beam.DoFn):
             for shard, block in blocks:
                 yield TaggedOutput(ReadIds.LINKS, (shard, meter.sent(tagged(tag, block))))
         # Every shard has an element, so that the resolver runs on an export without ids too.
-        yield TaggedOutput(ReadIds.LINKS, (0, tagged(WORKSPACES, orjson.dumps(found.workspaces))))
+        workspaces = tagged(WORKSPACES, orjson.dumps({"workspaces": found.workspaces}))
+        yield TaggedOutput(ReadIds.LINKS, (0, meter.sent(workspaces)))
         for shard, block in found.profiles:
             yield TaggedOutput(ReadIds.ASKED, (shard, meter.sent(tagged(ASKED, numbered(number, block)))))
         for shard, block in found.keys:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types, with_output_types
 
+from transforms.accounting import Tally, merge
 from transforms.elements import (
     ANSWER,
     ASKED,
@@ -24,6 +25,7 @@ from transforms.elements import (
     WORKSPACES,
     Keyed,
     Meter,
+    Traffic,
     numbered,
     tagged,
     unnumbered,
@@ -104,11 +106,12 @@ class ResolveIdentities(beam.PTransform):
 class _Gathered:
     """Links, lone ids and deleted profiles out of packed blocks, each once."""
 
-    def __init__(self, blocks: Iterable[bytes]) -> None:
+    def __init__(self, blocks: Iterable[bytes], traffic: Traffic) -> None:
         links, nodes, deleted = LinkTable(), NodeTable(), NodeTable()
         self.workspaces: dict[str, str] = {}
+        self.traffic: Tally = {}
         for element in blocks:
-            tag, body = untagged(element)
+            tag, body = untagged(traffic.received(element))
             if tag == LINKS:
                 links.add(unpack(body))
             elif tag == NODES:
@@ -116,7 +119,9 @@ class _Gathered:
             elif tag == DELETED:
                 deleted.add(unpack(body))
             elif tag == WORKSPACES:
-                for workspace, file in orjson.loads(body).items():
+                told = orjson.loads(body)
+                merge(self.traffic, told.get("traffic", {}))
+                for workspace, file in told["workspaces"].items():
                     self.workspaces[workspace] = min(file, self.workspaces.get(workspace, file))
         self.links, self.nodes, self.deleted = links.result(), nodes.result(), deleted.result()
 
@@ -125,11 +130,15 @@ class _UniqueLinks(beam.DoFn):
     """Makes one shard's links, ids and deleted profiles unique before they all meet in one place."""
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
-        gathered = _Gathered(element[1])
+        traffic = Traffic()
+        gathered = _Gathered(element[1], traffic)
         for tag, table in ((LINKS, gathered.links), (NODES, gathered.nodes), (DELETED, gathered.deleted)):
             for block in split(table):
-                yield 0, tagged(tag, block)
-        yield 0, tagged(WORKSPACES, orjson.dumps(gathered.workspaces))
+                yield 0, traffic.sent(tagged(tag, block))
+        # The step has no figures of its own to send: they go with the links. The element that carries them is counted
+        # before it is whole, by its number only.
+        traffic.sent(WORKSPACES)
+        yield 0, tagged(WORKSPACES, orjson.dumps({"workspaces": gathered.workspaces, "traffic": traffic.figures}))
 
 
 class _Resolve(beam.DoFn):
@@ -141,7 +150,7 @@ class _Resolve(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
         meter = Meter("resolve")
-        gathered = _Gathered(element[1])
+        gathered = _Gathered(element[1], meter)
         if len(gathered.workspaces) > 1 and not self._settings.mixed_workspaces:
             raise MixedWorkspaces(gathered.workspaces)
         resolution = resolve(
@@ -162,7 +171,8 @@ class _Resolve(beam.DoFn):
         answers = answer_table(resolution.profiles, array(gathered.deleted["id"]))
         for shard, block in sharded(answers, "profile", self._plan.id_shards):
             yield shard, meter.sent(tagged(RESOLVED, block))
-        counts = {"identity": figures, "identity_files": paths, "deleted_profiles": gathered.deleted.num_rows}
+        counts: Tally = {"identity": figures, "identity_files": paths, "deleted_profiles": gathered.deleted.num_rows}
+        merge(counts, gathered.traffic)
         yield TaggedOutput(ResolveIdentities.TALLIES, meter.tally(counts))
         progress.advance("resolve", 1, resolution.ids.num_rows)
 

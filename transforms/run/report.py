@@ -39,8 +39,8 @@ def publish_run(context: RunContext, files: Sequence[Written], total: Tally) -> 
         AccountingError: figures that must agree do not.
         TooManyRejects: more rows are unfit than allowed.
     """
+    check_conservation(context, files, total)
     report = build_report(context, files, total)
-    check_conservation(context, files, total, report["rows"])
     check_rejects(total, context.settings.max_reject_share)
     body = orjson.dumps(report, option=orjson.OPT_INDENT_2)
     page = render(report).encode("utf-8", "replace")
@@ -48,46 +48,59 @@ def publish_run(context: RunContext, files: Sequence[Written], total: Tally) -> 
     return body
 
 
-def check_conservation(context: RunContext, files: Sequence[Written], total: Tally, rows: dict[str, int]) -> None:
+def check_conservation(context: RunContext, files: Sequence[Written], total: Tally) -> None:
     """Nothing was lost or doubled between the steps: units, files, rows, lines, all as often as they must be.
 
     Raises:
         AccountingError: something was.
     """
+    rows = _summed(total)
     check_sum(rows)
     for kind, outcomes in total.get("rows_by_type", {}).items():
         check_sum(outcomes, kind)
     lines = {folder: sum(f.rows or 0 for f in files if f.path.startswith(f"{folder}/")) for folder in _LINES}
     damage_lines = total.get("damaged", {}).get("lines", 0)
     pairs = {
-        "units read for ids": (total["narrow"]["units"], context.plan.units),
-        "units written": (total["units"], context.plan.units),
-        "files read": (total["files"]["read"], context.plan.files),
+        "units read for ids": (_at(total, "narrow", "units"), context.plan.units),
+        "units written": (_at(total, "units"), context.plan.units),
+        "files read": (_at(total, "files", "read"), context.plan.files),
         "lines in events/": (lines["events"], rows["events"]),
         "lines in rejects/": (lines["rejects"], rows["rejects"] + damage_lines),
         "lines in deletions/": (lines["deletions"], rows["deletions"]),
         "lines in profiles/": (lines["profiles"], total.get("profile_lines", 0)),
-        "identity files": (sum(f.path.startswith("identities/") for f in files), total["identity_files"]),
+        "identity files": (sum(f.path.startswith("identities/") for f in files), _at(total, "identity_files") or -1),
         "files of different names": (len({f.path for f in files}), len(files)),
         "rows withheld, by reason": (sum(total.get("withheld", {}).values()), rows["withheld"]),
         "rows rejected, by reason": (sum(total.get("rejects", {}).values()), rows["rejects"]),
     }
+    sent, received = total.get("sent", {}), total.get("received", {})
+    for kind in _COUNTED_BOTH_WAYS:
+        pairs[f"elements received of {kind}"] = tuple(way.get(kind, {}).get("elements", 0) for way in (received, sent))
     for what, (found, expected) in pairs.items():
         if found != expected:
             raise AccountingError(f"{what}: [{found}], and there must be [{expected}]; run again, or on another runner")
-    if total["wide"]["rows"] > total["narrow"]["rows"]:
-        raise AccountingError(
-            f"pass 2 read {total['wide']['rows']} rows, pass 1 only {total['narrow']['rows']}: the input changed"
-        )
+    first, second = _at(total, "narrow", "rows"), _at(total, "wide", "rows")
+    if second > first:
+        raise AccountingError(f"pass 2 read {second} rows, pass 1 only {first}: the input changed; run again")
 
 
+# Elements of other kinds are counted where they arrive: a unit checks that all of its answers are there.
+_COUNTED_BOTH_WAYS = ("links", "lone ids", "deleted profiles", "workspaces", "profile attributes", "persons by month")
 _LINES = ("events", "rejects", "deletions", "profiles")
+
+
+def _at(total: Tally, *keys: str) -> int:
+    """A figure that every whole run has; 0 where it is missing."""
+    found: Any = total
+    for key in keys:
+        found = found.get(key, {})
+    return found or 0
 
 
 def build_report(context: RunContext, files: Sequence[Written], total: Tally) -> dict[str, Any]:
     """``report.json``: see docs for every key."""
     by_type = {kind: _outcomes(rows) for kind, rows in sorted(total.get("rows_by_type", {}).items())}
-    rows = {outcome: sum(kind[outcome] for kind in by_type.values()) for outcome in OUTCOMES}
+    rows = _summed(total)
     wall = time.time() - context.started
     identity = dict(total.get("identity", {}))
     made_known = identity.pop("made_known", {})
@@ -133,6 +146,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
             "rows_per_second": round(rows["read"] / wall) if wall > 0 else 0,
             "peak_memory_bytes": _peak_memory(context, total),
             "largest_shuffle_element_bytes": total.get("max_element_bytes", 0),
+            "shuffled": dict(sorted(total.get("sent", {}).items())),
         },
         "outputs": [
             {"path": f.path, "rows": f.rows, "bytes": f.bytes} for f in sorted(files, key=lambda file: file.path)
@@ -205,6 +219,11 @@ def _peak_memory(context: RunContext, total: Tally) -> int:
         except (OSError, StopIteration):
             pass
     return sum(peaks.values())
+
+
+def _summed(total: Tally) -> dict[str, int]:
+    types = total.get("rows_by_type", {}).values()
+    return {outcome: sum(rows.get(outcome, 0) for rows in types) for outcome in OUTCOMES}
 
 
 def _outcomes(rows: dict[str, int]) -> dict[str, int]:
