@@ -63,6 +63,8 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
     links: list[pa.Table] = []
     nodes, deleted = NodeTable(), NodeTable()
     names = [file.name for file in unit.files]
+    # Files are in bytewise order, so a number is compared as the name it stands for would be, and is shorter.
+    numbers = [f"{number:07d}" for number in range(len(names))]
     profiles: list[pa.Array] = []
     key_parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     workspaces: dict[str, str] = {}
@@ -70,7 +72,7 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
     for rows in reader.rows(COLUMNS):
         decoded += len(rows.row)
         evidence = settings.valid_times(np.asarray(pc.fill_null(array(rows.table["time"]), 0)))
-        found = _links(rows, evidence, names)
+        found = _links(rows, evidence, numbers)
         links.append(found[0])
         nodes.add(found[1])
         user_id = _column(rows.table, "user_id")
@@ -87,6 +89,7 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
     asked_ids = pa.chunked_array(profiles, pa.string()).unique() if profiles else pa.array([], pa.string())
     key_blocks = list(_key_blocks(key_parts, reader.row_count, key_shards))
     link_table = unique_links(pa.concat_tables(links)) if len(links) > 1 else links[0] if links else LINKS.empty_table()
+    link_table = _with_names(link_table, names)
     node_table = nodes.result()
     return UnitEvidence(
         links=sharded(link_table, "a", id_shards),
@@ -118,6 +121,12 @@ def _links(rows: Rows, evidence: np.ndarray, names: list[str]) -> tuple[pa.Table
         only_unlinked=True,
         **columns,
     )
+
+
+def _with_names(links: pa.Table, names: list[str]) -> pa.Table:
+    """Links with their file's name, as a dictionary, in the place of its number."""
+    numbers = pc.cast(links["file"], pa.int32()).combine_chunks()
+    return links.set_column(5, "file", pa.DictionaryArray.from_arrays(numbers, pa.array(names, pa.string())))
 
 
 def _column(table: pa.Table, name: str) -> pa.Array | None:

@@ -44,13 +44,13 @@ class LinkTable:
         self._seen = _Seen.of(None)
 
     def add(self, table: pa.Table) -> None:
-        """Take in a ``LINKS`` table, in any order and with any repetition."""
+        """Take in a ``LINKS`` table, in any order and with any repetition; ``file`` may be a dictionary."""
         later = self._seen.has_earlier(table)
         if later.any():
             table = table.filter(pa.array(~later))
         if not table.num_rows:
             return
-        file = array(table["file"]).dictionary_encode()
+        file = _encoded(table["file"])
         code = np.array([self._paths.setdefault(path, len(self._paths)) for path in file.dictionary.to_pylist()])
         columns = {name: array(table[name]) for name in ("rank", "a", "b", "time", "event_id")}
         # Large strings: two gigabytes of ids in one column are within reach.
@@ -189,6 +189,14 @@ def _bytewise_position(values: pa.Array) -> np.ndarray:
     position = np.empty(len(encoded.dictionary), dtype=np.int64)
     position[bytewise_order(encoded.dictionary)] = np.arange(len(position))
     return position[np.asarray(encoded.indices)]
+
+
+def _encoded(column: Any) -> pa.DictionaryArray:
+    """A column of strings, or of a dictionary of them, as one dictionary array."""
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries().combine_chunks()
+        return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    return array(column).dictionary_encode()
 
 
 def undirected(table: pa.Table) -> pa.Table:
