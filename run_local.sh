@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 . ./environment.sh
 
 if [ "$#" -gt 0 ]; then
+  cd "$OLDPWD" # paths are those of whoever called
   exec python -m pipelines.currents_to_mixpanel "$@"
 fi
 if [ ! -e sample/truth.json ]; then

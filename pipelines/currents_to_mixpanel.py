@@ -6,6 +6,7 @@ Exit status: 0 published, 1 failed, 2 the command cannot be obeyed, 130 interrup
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import logging
@@ -17,11 +18,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines import options as command_line
-from pipelines.failures import RunFailed, cause
+from pipelines.failures import RunFailed, cause, is_torn
 from pipelines.options import Options, UsageError
 from pipelines.summary import lines
 from transforms.currents.paths import NoFiles, cut_units, discover
-from transforms.run.publication import Refused, claim, inside, release, tidy
+from transforms.run.publication import Refused, claim, inside, release, sweep, tidy
 from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import Denied, StoreError, join, store_for
@@ -55,11 +56,11 @@ def main(argv: Sequence[str]) -> int:
 def _run(options: Options, started: float) -> dict[str, Any]:
     if (source := inside(options.output, options.inputs)) is not None:
         raise UsageError(f"--output {options.output} lies in --input {source}: name a folder outside of it")
-    if options.truth is not None and store_for(options.truth).entry(options.truth) is None:
-        raise UsageError(f"--truth {options.truth} is no file")
+    if options.truth is not None:
+        _check_truth(options.truth)
     files = discover(options.inputs, since=options.since, until=options.until, skip=options.skip)
-    found = sorted({file.event_type for file in files if file.event_type})
-    command_line.check_event_types(options.settings.event_types, found)
+    if all(file.event_type for file in files):  # else a type may stand in a file's schema alone
+        command_line.check_event_types(options.settings.event_types, sorted({str(file.event_type) for file in files}))
     units = cut_units(files)
     plan = Plan.for_input(len(units), len(files), sum(file.size for file in files))
     digest, settings = claim(
@@ -81,7 +82,15 @@ def _run(options: Options, started: float) -> dict[str, Any]:
     from pipelines.local_run import run_locally
 
     try:
-        run_locally(units, context, options)
+        try:
+            run_locally(units, context, options)
+        except Exception as error:
+            if not is_torn(error):
+                raise
+            # Damage that only whole rows show: who is who is found out again, from whole rows alone.
+            sweep(options.output, ())
+            again = dataclasses.replace(context, settings=dataclasses.replace(settings, thorough=True))
+            run_locally(units, again, options)
     except BaseException as error:
         with contextlib.suppress(StoreError):
             release(options.output, digest)
@@ -95,6 +104,18 @@ def _run(options: Options, started: float) -> dict[str, Any]:
         raise StoreError(f"{options.output} has no report.json although the run ended: something removes its files")
     published: dict[str, Any] = json.loads(report)
     return published
+
+
+def _check_truth(path: str) -> None:
+    content = store_for(path).get(path)
+    if content is None:
+        raise UsageError(f"--truth {path} is no file")
+    try:
+        truth = json.loads(content)
+    except ValueError as error:
+        raise UsageError(f"--truth {path} is no JSON ({error}): give an object of profile to person") from None
+    if not isinstance(truth, dict) or not all(isinstance(person, str) for person in truth.values()):
+        raise UsageError(f"--truth {path} is no JSON object of profile to person, such as a sample export's truth.json")
 
 
 def _command(options: Options) -> str:

@@ -14,6 +14,11 @@ class RunFailed(Exception):
     """The run, once begun, failed; the message says why."""
 
 
+def is_torn(error: BaseException) -> bool:
+    """Whether a run failed because rows that pass 1 took for evidence turned out damaged; from a worker it is text."""
+    return "formatting.TornEvidence" in f"{type(error).__module__}.{type(error).__qualname__} {error}"
+
+
 def cause(error: BaseException) -> str:
     """The message of the exception behind an error; one that is no refusal of this program's own is named as a fault.
 

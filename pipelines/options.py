@@ -88,13 +88,13 @@ def _options(given: argparse.Namespace) -> Options:
         output=_path(given.output),
         since=since,
         until=until,
-        skip=tuple(name for text in given.skip for name in _list("--skip", text)),
+        skip=tuple(given.skip),
         settings=Settings(
-            now=_time("--now", given.now) if given.now else int(time.time()),
+            now=_time("--now", given.now) if given.now is not None else int(time.time()),
             event_types=_list("--event_types", given.event_types) if given.event_types is not None else None,
             exclude_events=_list("--exclude_events", given.exclude_events) if given.exclude_events is not None else (),
             anonymous=given.anonymous,
-            native_since=_time("--native_since", given.native_since) if given.native_since else None,
+            native_since=_time("--native_since", given.native_since) if given.native_since is not None else None,
             users_share=given.users_share,
             deleted_users=given.deleted_users,
             properties=given.properties,
@@ -182,6 +182,8 @@ def _time(flag: str, text: str) -> int:
 def _hour(flag: str, text: str | None) -> int | None:
     if text is None:
         return None
+    if re.fullmatch(r"\d{1,8}", text):  # as seconds, an hour of 1970: surely a date meant otherwise
+        raise UsageError(f"{flag} {text} is no hour: write e.g. 2026-03-01 or 2026-03-01-17")
     return _time(flag, re.sub(r"^(\d{4}-\d\d-\d\d)-(\d\d)$", r"\1T\2:00", text))
 
 

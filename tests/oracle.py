@@ -109,8 +109,10 @@ def event_of(row: Row, identity: dict[str, str], properties: str, tag: str | Non
 
 def attributes_of(record: dict[str, Any], custom: dict[str, Any]) -> dict[str, Any]:
     standard = {name: record[column] for column, name in ATTRIBUTES.items() if record.get(column) is not None}
-    if re.fullmatch(r"[A-Za-z]{2}", standard.get("country", "")):
-        standard["$country_code"] = standard.pop("country")
+    if "country" in standard:
+        standard["$country"] = standard.pop("country")
+    columns = {*catalog.event_types()[catalog.PROFILE_UPDATE].properties, "device_id"}
+    standard |= {unreserved(name): value for name, value in record.items() if name not in columns and value is not None}
     return {**named(((key, unreserved(key), v) for key, v in custom.items()), PROFILE_NESTED_BYTES), **standard}
 
 
@@ -208,7 +210,7 @@ def run(
     seen: set[tuple[str, str | bytes]] = set()
     left, deletion_rows = [], []
     for row in rows:
-        if row.record.get("id") is None:
+        if not (row.record.get("id") or "").strip():
             count(row, "rejects", "missing_id")
         elif not row.valid_time(now):
             count(row, "rejects", "time_invalid")
@@ -225,7 +227,7 @@ def run(
         row.record[USER]
         for row in rows
         if row.event_type == catalog.USER_DELETE_REQUEST
-        and row.record.get("id") is not None
+        and (row.record.get("id") or "").strip()
         and row.valid_time(now)
         and row.usable(USER)
     }
@@ -273,6 +275,9 @@ def run(
         latest: dict[str, Any] = {}
         for _, _, attributes in sorted(updates[distinct_id], key=lambda update: update[:2]):
             latest.update(attributes)
+        if "$country" in latest:
+            country = latest.pop("$country")
+            latest["$country_code" if re.fullmatch(r"[A-Za-z]{2}", country) else "country"] = country
         if latest:
             line = {"$distinct_id": distinct_id, "$ip": "0", "$ignore_time": True, "$" + profile_updates: latest}
             expected.profiles.append(line)

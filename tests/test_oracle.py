@@ -264,7 +264,7 @@ def test_profile_updates_take_the_latest_value_of_each_attribute() -> None:
         {
             "$distinct_id": "alice", "$ip": "0", "$ignore_time": True,
             "$set": {
-                "$first_name": "New", "$last_name": "L", "$country_code": "DE", "country": "Germany",
+                "$first_name": "New", "$last_name": "L", "$country_code": "DE",
                 "braze_$plan": "gold", "tags": ["a"],
             },
         }

@@ -105,6 +105,11 @@ class _FormatUnit(beam.DoFn):
             formatter.add(rows.event_type, rows.table, rows.file, rows.row, repeats[rows.unit_row])
             progress.advance("write_events", 0, len(rows.row))
         _check_kept(told, reader, seen)
+        if int(seen.sum()) < told.rows and not self._settings.thorough:
+            raise TornEvidence(
+                f"unit [{number}] has {told.rows - int(seen.sum())} row(s) that pass 1 took for whole, by the columns "
+                "it reads, and pass 2 found broken: what they say of persons must not count"
+            )
         for position, damage in reader.damages:
             formatter.add_damage(position, dataclasses.asdict(damage), told.unit.files[position].size)
         output = formatter.output
@@ -125,6 +130,10 @@ class _FormatUnit(beam.DoFn):
         progress.advance("write_events", len(told.unit.files), 0)
 
 
+class TornEvidence(Exception):
+    """Rows that pass 1 took for evidence are damaged: the run must be made again with ``Settings.thorough``."""
+
+
 @dataclasses.dataclass
 class _Told:
     """Everything that one unit was sent: itself, what pass 1 saw, who its profiles are, which rows repeat."""
@@ -132,6 +141,7 @@ class _Told:
     unit: Unit
     checksums: list[int]
     row_count: int
+    rows: int
     answers: pa.Table
     drop: np.ndarray
     kept_for: np.ndarray
@@ -168,6 +178,7 @@ class _Told:
             unit=Unit.from_bytes(unit_bytes),
             checksums=head["checksums"],
             row_count=head["row_count"],
+            rows=head["rows"],
             answers=pa.concat_tables(tables).combine_chunks() if tables else ANSWERS.empty_table(),
             drop=np.concatenate([nothing, *drops]),
             kept_for=np.concatenate([nothing, *kept]),

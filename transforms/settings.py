@@ -29,6 +29,8 @@ class Settings:
     max_profiles_per_device: int = 20
     max_reject_share: float = 0.01
     mixed_workspaces: bool = False
+    # Not a flag: set for a second attempt, in which pass 1 reads all columns, as pass 2 does.
+    thorough: bool = False
 
     def valid_times(self, times: np.ndarray) -> np.ndarray:
         """Which times (UNIX seconds, 0 for none) Mixpanel takes; the rows of others are rejects, and no evidence."""

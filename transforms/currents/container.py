@@ -50,6 +50,7 @@ class Damage:
         block: Number of the lost block; None for a whole file.
         first_row: Row of the file at which the loss begins; None where unknown.
         rows_lost: None where the block header does not tell.
+        bytes_lost: of the file, where a block's rows are not known; None for a whole file.
     """
 
     reason: str
@@ -57,6 +58,7 @@ class Damage:
     block: int | None = None
     first_row: int | None = None
     rows_lost: int | None = None
+    bytes_lost: int | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ class _Walk:
                     "sync_marker",
                     f"the sync marker behind the block at byte {offset} is damaged: upload the file again",
                     self._believed(count, size),
+                    size,
                 )
                 position = end + _MARKER_BYTES
             else:
@@ -259,10 +262,10 @@ class _Walk:
         if found < 0:
             known = self._believed(count, size if size is not None else len(self.content) - position)
             detail = f"the file ends inside the block that begins at byte {offset}: upload it again"
-            self._lose("truncated", detail, known)
+            self._lose("truncated", detail, known, len(self.content) - offset)
             return len(self.content)
         detail = f"the header of the block at byte {offset} is damaged: upload the file again"
-        self._lose("block_corrupt", detail, self._believed(count, found - position))
+        self._lose("block_corrupt", detail, self._believed(count, found - position), found - offset)
         return found + _MARKER_BYTES
 
     def _believed(self, count: int | None, size: int) -> int | None:
@@ -272,8 +275,8 @@ class _Walk:
             return None
         return count
 
-    def _lose(self, reason: str, detail: str, rows: int | None) -> None:
-        self.damages.append(Damage(reason, detail, self.index, self.rows, rows))
+    def _lose(self, reason: str, detail: str, rows: int | None, size: int) -> None:
+        self.damages.append(Damage(reason, detail, self.index, self.rows, rows, size if rows is None else None))
         self.rows += rows or 0
         self.index += 1
 
@@ -286,6 +289,7 @@ class _Walk:
                 "block_corrupt",
                 f"the block at byte {offset} does not decompress ({error}): upload the file again",
                 self._believed(count, len(data)),
+                len(data),
             )
             return
         if count * self.least_row_bytes > len(plain) or (count == 0 and plain):
@@ -293,6 +297,7 @@ class _Walk:
                 "block_corrupt",
                 f"the block at byte {offset} says {count} rows but has {len(plain)} bytes: upload the file again",
                 None,
+                len(data),
             )
             return
         self.blocks.append(Block(self.index, offset, self.rows, count, plain))

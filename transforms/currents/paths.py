@@ -104,6 +104,8 @@ def discover(
         if not entries:
             raise NoFiles(f"no .avro file matches --input {source}{_nearest_folder(source)}")
         for name, entry in entries:
+            if not name.isprintable() and _is_torn(name):
+                raise NoFiles(f"the name {name.encode('utf-8', 'surrogateescape')!r} is no UTF-8: rename the file")
             named = skipped.get(entry.path) or skipped.get(name)
             if named is not None:
                 unused.discard(named)
@@ -115,7 +117,7 @@ def discover(
                 found[entry.path] = dataclasses.replace(found[entry.path], event_type=kind)
     if unused:
         raise NoFiles(f"--skip {min(unused)} is none of the files found: name it by its path, or as rejects/ does")
-    hours = ((file, hour_of(file.path)) for file in found.values())
+    hours = ((file, _first(hour_of(file.name), hour_of(file.path))) for file in found.values())
     files = [
         file
         for file, hour in hours
@@ -141,6 +143,19 @@ def cut_units(files: Sequence[SourceFile], unit_bytes: int = UNIT_BYTES, unit_fi
     if pending:
         units.append(Unit(len(units), tuple(pending)))
     return units
+
+
+def _is_torn(name: str) -> bool:
+    """Whether a file's name has bytes that are no UTF-8: no report could name it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _first(hour: int | None, other: int | None) -> int | None:
+    return other if hour is None else hour
 
 
 def _order(file: SourceFile) -> tuple[bytes, bytes]:

@@ -16,7 +16,7 @@ from transforms.currents.paths import Unit
 from transforms.currents.units import Rows, UnitReader
 from transforms.identity.columns import array, text
 from transforms.identity.hashing import shards
-from transforms.identity.ids import USER_ID
+from transforms.identity.ids import USER_ID, given
 from transforms.identity.links import LINKS, NODES, NodeTable, from_rows, split, unique_links
 from transforms.identity.persons import usable_or_null
 from transforms.identity.repeats import keys, pack_keys
@@ -69,7 +69,7 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
     key_parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     workspaces: dict[str, str] = {}
     decoded = 0
-    for rows in reader.rows(COLUMNS):
+    for rows in reader.rows(None if settings.thorough else COLUMNS):
         decoded += len(rows.row)
         evidence = settings.valid_times(np.asarray(pc.fill_null(array(rows.table["time"]), 0)))
         found = _links(rows, evidence, numbers)
@@ -81,9 +81,10 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> U
             profiles.append(asked)
             if rows.event_type == catalog.USER_DELETE_REQUEST:
                 # Only a row that makes a line in deletions/ deletes: one without an id is a reject.
-                named = user_id.filter(pa.array(evidence & np.asarray(array(rows.table["id"]).is_valid())))
+                named = user_id.filter(pa.array(evidence & given(rows.table["id"])))
                 deleted.add(_nodes(usable_or_null(named.unique()).drop_null()))
-        pairs, valid = keys(rows.event_type, rows.table["id"])
+        pairs, _ = keys(rows.event_type, rows.table["id"])
+        valid = given(rows.table["id"])
         key_parts.append((pairs, valid & evidence, rows.unit_row))
         _note_workspaces(rows, names, workspaces)
     asked_ids = pa.chunked_array(profiles, pa.string()).unique() if profiles else pa.array([], pa.string())

@@ -42,6 +42,21 @@ _LONGEST_WORD = max(len(word) for word in DISALLOWED if set(word) - set("0-"))
 _WORDS = pa.array(sorted(DISALLOWED))
 
 
+def given(ids: pa.Array) -> np.ndarray:
+    """True for each event id that is there: not null, empty or blank."""
+    ids = plain(ids)
+    start, end, data = string_buffers(ids)
+    there = np.asarray(ids.is_valid()) & (end > start)
+    if not there.any():
+        return there
+    # Most ids begin with a letter or digit; what begins with something else is looked at one by one.
+    first = data[np.where(there, start, start[np.flatnonzero(there)[0]])]
+    odd = np.flatnonzero(there & ((first <= 0x20) | (first >= 0x80)))
+    if odd.size:
+        there[odd] = [bool(text.strip()) for text in ids.take(pa.array(odd)).to_pylist()]
+    return there
+
+
 def usable(values: pa.Array) -> np.ndarray:
     """True for each id of ``values`` that names someone: not null, disallowed, blank, or only zeros and dashes.
 

@@ -26,7 +26,9 @@ PURCHASE_PREFIX = "[Purchase property]"
 _PREFIXES = {catalog.CUSTOM_EVENT: CUSTOM_EVENT_PREFIX, catalog.PURCHASE: PURCHASE_PREFIX}
 # Columns that the core properties are made of.
 _CORE_COLUMNS = frozenset({"id", "time", "external_user_id"})
+# With more columns than this a row may be over the limit by them alone, and is trimmed whole.
 _MOST_STATIC = PROPERTIES - 10
+_NO_LIMIT = 1 << 20
 
 
 def is_identity_only(event_type: str) -> bool:
@@ -135,6 +137,7 @@ def event_lines(
         if target != name and cut(safe_key(name)) == target and safe_key(name) != target:
             notes.add("keys_cut", base, target, table.num_rows - table[name].null_count)
     fragments: list[pa.Array] = []
+    targets = {name: f"braze_{target}" if target in core else target for name, target in targets.items()}
     static: dict[str, pa.Array] = dict(core)
     for name, target in targets.items():
         values = column(table, name)
@@ -156,12 +159,13 @@ def event_lines(
         room = np.full(table.num_rows, PROPERTIES, np.int64)
         for values in static.values():
             room -= np.asarray(values.is_valid())
+        room = np.maximum(room, 0) if len(static) <= _MOST_STATIC else np.full(table.num_rows, _NO_LIMIT)
         texts = text_column(table, "properties").to_pylist()
         fragment = CustomProperties(prefix, event.dictionary.to_pylist(), notes).fragment
         codes = event.indices.to_pylist()
         fragments.append(pa.array(list(map(fragment, texts, room.tolist(), codes)), pa.large_binary()))
     data = _write(event, static, fragments)
-    if len(static) + len(fragments) > _MOST_STATIC and prefix is None:
+    if len(static) + len(fragments) > _MOST_STATIC:
         data = _trim_properties(data, set(core), event_type, notes)
     return data, notes
 

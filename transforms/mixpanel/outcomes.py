@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.currents import catalog
+from transforms.identity.ids import given
 from transforms.identity.persons import Persons
 from transforms.mixpanel.events import column, is_identity_only
 from transforms.mixpanel.names import glob_regex
@@ -69,7 +70,7 @@ def decide(
     every = np.ones(count, bool)
     fates = Fates.undecided(count)
     times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
-    fates.reject(~np.asarray(column(table, "id").is_valid()), "missing_id")
+    fates.reject(~given(column(table, "id")), "missing_id")
     fates.reject(~settings.valid_times(times), "time_invalid")
     fates.decide(repeats, "repeats")
     if is_identity_only(event_type):

@@ -15,6 +15,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.currents import catalog
 from transforms.mixpanel.custom import parse_object
 from transforms.mixpanel.events import column, text_column
 from transforms.mixpanel.limits import PROFILE_NESTED_BYTES, nested
@@ -37,7 +38,7 @@ _STANDARD = {
     "phone_number": "$phone",
     "home_city": "$city",
     "timezone": "$timezone",
-    "country": "country",
+    "country": "$country",  # an internal name, until it is known whether the latest value is a code
     "dob": "dob",
     "gender": "gender",
     "language": "language",
@@ -61,16 +62,14 @@ def attributes(table: pa.Table, distinct_id: pa.Array) -> pa.Table:
     names: list[str] = []
     values: list[str] = []
     standard: dict[str, set[int]] = {}
-    for name, target in _STANDARD.items():
+    for name, target in {**_STANDARD, **unknown_attributes(table)}.items():
         given = column(table, name)
         present = np.flatnonzero(np.asarray(given.is_valid()))
         found = given.take(pa.array(present)).to_pylist()
-        targets = [_country(value) for value in found] if name == "country" else [target] * len(found)
         rows.append(present)
-        names += targets
-        values += [orjson.dumps(value).decode() for value in found]
-        for row, sent_as in zip(present.tolist(), targets, strict=True):
-            standard.setdefault(sent_as, set()).add(row)
+        names += [target] * len(found)
+        values += [_json(value) for value in found]
+        standard.setdefault(target, set()).update(present.tolist())
     custom_rows: list[int] = []
     for row, document in enumerate(text_column(table, "custom_attributes").to_pylist()):
         for name, value in _custom(document):
@@ -127,11 +126,25 @@ def engage_lines(table: pa.Table, operation: str) -> Iterator[bytes]:
 
 
 def _line(person: str, values: dict[str, Any], operation: str) -> bytes:
+    if "$country" in values:
+        country = values.pop("$country")
+        values[_country(country)] = country
     update = {"$distinct_id": person, "$ip": "0", "$ignore_time": True, f"${operation}": values}
     return orjson.dumps(update) + b"\n"
 
 
+def unknown_attributes(table: pa.Table) -> dict[str, str]:
+    """The attribute of each column that the catalogue lacks, ids apart: its own name, made safe."""
+    known = {*catalog.event_types()[catalog.PROFILE_UPDATE].properties, "device_id"}
+    return {name: cut(safe_key(name)) for name in table.column_names if name not in known}
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(nested(value, PROFILE_NESTED_BYTES) if isinstance(value, (dict, list)) else value).decode()
+
+
 def _country(value: Any) -> str:
+    """Mixpanel's attribute for a country: a code has one of its own."""
     return "$country_code" if isinstance(value, str) and _COUNTRY_CODE.match(value) else "country"
 
 
@@ -142,8 +155,7 @@ def _custom(document: str | None) -> Iterator[tuple[str, str]]:
         if value is None or (target := cut(safe_key(name))) in found:
             continue
         found.add(target)
-        kept = nested(value, PROFILE_NESTED_BYTES) if isinstance(value, (dict, list)) else value
-        yield target, orjson.dumps(kept).decode()
+        yield target, _json(value)
 
 
 def _key_bytes(item: tuple[str, Any]) -> bytes:

@@ -85,7 +85,7 @@ class UnitFormatter:
                     "blocks": int(damage["block"] is not None),
                     "whole_files": int(whole),
                     "rows_lost": lost or 0,
-                    "bytes_unread": size if whole and lost is None else 0,
+                    "bytes_unread": damage["bytes_lost"] or (size if whole and lost is None else 0),
                     "lines": 1,
                     "reasons": {damage["reason"]: lost or 1},
                     "examples": {
@@ -154,18 +154,25 @@ class UnitFormatter:
                 },
             },
         )
+        self._note_unknown(event_type, table)
+
+    def _note_unknown(self, event_type: str, table: pa.Table) -> None:
+        """Count rows sent of a type, or with columns, that the catalogue lacks."""
+        kind = catalog.event_types().get(event_type)
+        count = table.num_rows
         if kind is None:
             merge(self.output.tally, {"unknown_types": {event_type: {"rows": count}}})
-        else:
-            extra = {n: count - table[n].null_count for n in table.column_names if n not in kind.properties}
-            if extra:
-                merge(self.output.tally, {"unknown_columns": {event_type: extra}})
+            return
+        extra = {n: count - table[n].null_count for n in table.column_names if n not in kind.properties}
+        if extra and count:
+            merge(self.output.tally, {"unknown_columns": {event_type: extra}})
 
     def _profile_updates(self, table: pa.Table, who: Persons, fates: Fates) -> None:
         chosen = np.flatnonzero(fates.are("profile_updates"))
         bad = unparsable(table.take(chosen))
         fates.overrule(chosen[bad], "custom_attributes_unparsable")
         good = pa.array(chosen[~bad])
+        self._note_unknown(catalog.PROFILE_UPDATE, table.take(good))
         if len(good):
             distinct_id = who.own if self._settings.id_merge == "native" else who.user
             self.output.attributes.append(attributes(table.take(good), distinct_id.take(good)))
@@ -243,7 +250,7 @@ def _longest_row(table: pa.Table) -> int:
 
 def _detail(reason: str, record: dict[str, Any], settings: Settings) -> str:
     if reason == "missing_id":
-        return "id is null: without one Mixpanel cannot tell a repeat; give the row an id"
+        return f"id is [{record.get('id')}]: without one Mixpanel cannot tell a repeat; give the row an id"
     if reason == "time_invalid":
         time = record.get("time")
         if time is None:

@@ -25,7 +25,7 @@ REPORTS = ("report.json", "report.html")
 FOLDERS = ("events", "profiles", "rejects", "deletions", "identities")
 FORMAT = 1
 # Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
-_GUARDS = frozenset({"max_reject_share", "mixed_workspaces"})
+_GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "thorough"})
 
 
 class Refused(Exception):
