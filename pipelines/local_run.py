@@ -27,7 +27,7 @@ from transforms.run import progress
 from transforms.run.report import RunContext
 
 # Below this a second process costs more in start-up than it saves.
-_BYTES_FOR_TWO_WORKERS = 192 << 20
+_BYTES_FOR_TWO_WORKERS = 256 << 20
 
 
 class WorkerLost(Exception):

@@ -54,7 +54,7 @@ def properties(actual: Actual) -> dict[str, dict[str, Any]]:
 def test_a_row_that_only_whole_rows_show_to_be_damaged_joins_nobody(tmp_path: Path) -> None:
     """One byte makes user 20492's id the shorter one of another customer, and the columns of pass 1 still fit."""
     known = [row(f"{n:08x}-1111-4111-8111-{n:012x}", user_id=f"p{n}", external_user_id=f"2049{n}") for n in range(4)]
-    content = avro([{**each, "sdk_version": "7.1"} for each in known], event_type=SESSION, block_rows=2)
+    content = avro([{**each, "device_id": None, "sdk": "7.1"} for each in known], event_type=SESSION, block_rows=2)
     at = content.index(b"\x0a20492")
     put(tmp_path / "in", "a", SESSION, content[:at] + b"\x08" + content[at + 1 :])
     clean = [row("other", user_id="q", external_user_id="2049"), row("clean-1", user_id="p2")]
