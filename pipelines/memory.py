@@ -11,12 +11,10 @@ _KEPT_BYTES = 1 << 27
 
 def keep_freed() -> None:
     """Let the C library hold freed memory for the next chunk, up to a quarter of a gigabyte; elsewhere than in glibc, a
-    no-op. And leave what is loaded by now out of Python's garbage collections, which the work hardly needs: chunks are
-    freed as they go out of use.
+    no-op. And leave what is loaded by now out of Python's garbage collections.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
