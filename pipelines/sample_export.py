@@ -1,6 +1,6 @@
 """Makes an export that looks like one of Braze Currents', with the truth about who is who beside it.
 
-    python -m pipelines.sample_export --output /tmp/sample --users 200 --days 2 --seed 1
+    python -m pipelines.sample_export --output sample --users 200 --days 2 --seed 1
 
 writes Avro files below ``currents/`` and ``truth.json`` ({profile id: person}). The same flags give the same bytes.
 """

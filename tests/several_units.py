@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from pipelines import currents_to_mixpanel as command
 from tests.random_exports import NOW, random_export, write_export
 from tests.whole_run import ROOT, read_output
+from transforms.run.publication import MANIFEST
 
 UNIT_FILES = 4
 FLAGS = (f"--now={NOW}", "--max_reject_share=1")
@@ -25,11 +27,17 @@ import functools, os, sys, time
 from pipelines import currents_to_mixpanel as command
 command.cut_units = functools.partial(command.cut_units, unit_files=%d)
 %s
+if os.environ.get("GO"):
+    open(f"{os.environ['GO']}.ready.{os.getpid()}", "w").close()
 while os.environ.get("GO") and not os.path.exists(os.environ["GO"]):
     time.sleep(0.01)
 sys.argv[0] = "currents-to-mixpanel"
 command.cli()
 """
+
+
+Source = tuple[Path, dict[str, Any]]
+"""An export, and what an undisturbed run of it publishes."""
 
 
 def write_source(folder: Path, seed: int = 3) -> Path:
@@ -69,3 +77,15 @@ def published(output: Path) -> dict[str, Any]:
     files["manifest"] = {name: entry for name, entry in manifest.items() if name not in REPORTS}
     files["claim"] = json.loads((output / "_claim.json").read_bytes())["digest"]
     return files
+
+
+def let_go(go: Path, processes: int) -> None:
+    """Lets processes that wait for the file begin, once all of them wait."""
+    while len(list(go.parent.glob(f"{go.name}.ready.*"))) < processes:
+        time.sleep(0.05)
+    go.touch()
+
+
+def looks_finished(output: Path) -> bool:
+    """Whether a reader would take the folder for a whole run."""
+    return (output / MANIFEST).exists()

@@ -14,35 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.several_units import cut_small, published, run, start, write_source
+from tests.several_units import Source, looks_finished, published, run, start
 from tests.tools import lacking
-from transforms.run import publication
 from transforms.stores import store
 
-Source = tuple[Path, dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    """An export, and what a run of it publishes that nothing comes in the way of."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    source = write_source(folder / "in")
-    with pytest.MonkeyPatch.context() as patch:
-        cut_small(patch)
-        assert run(source, folder / "out") == 0
-    return source, published(folder / "out")
-
-
-@pytest.fixture(autouse=True)
-def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut_small(monkeypatch)
-
-
-def looks_finished(output: Path) -> bool:
-    return (output / publication.MANIFEST).exists()
-
-
-# Claims
+pytestmark = pytest.mark.usefixtures("small_units")
 
 
 _KILL = """

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines import currents_to_mixpanel as command
-from tests.several_units import cut_small, published, run, start, write_source
+from tests.several_units import Source, let_go, looks_finished, published, run, start
 from tests.whole_run import read_output
 from transforms.currents.paths import SourceFile
 from transforms.run import publication
@@ -19,27 +19,7 @@ from transforms.run.publication import claim_digest
 from transforms.settings import Settings
 from transforms.stores import store
 
-Source = tuple[Path, dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    """An export, and what a run of it publishes that nothing comes in the way of."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    source = write_source(folder / "in")
-    with pytest.MonkeyPatch.context() as patch:
-        cut_small(patch)
-        assert run(source, folder / "out") == 0
-    return source, published(folder / "out")
-
-
-@pytest.fixture(autouse=True)
-def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut_small(monkeypatch)
-
-
-def looks_finished(output: Path) -> bool:
-    return (output / publication.MANIFEST).exists()
+pytestmark = pytest.mark.usefixtures("small_units")
 
 
 # Claims
@@ -178,8 +158,7 @@ def test_two_equal_runs_at_once_both_succeed(undisturbed: Source, tmp_path: Path
     source, expected = undisturbed
     output, go = tmp_path / "out", tmp_path / "go"
     both = [start(source, output, GO=str(go)) for _ in range(2)]
-    time.sleep(1.5)
-    go.touch()
+    let_go(go, 2)
     ended = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     assert published(output) == expected
@@ -189,8 +168,7 @@ def test_of_two_different_runs_at_once_one_wins(undisturbed: Source, tmp_path: P
     source, _ = undisturbed
     output, go = tmp_path / "out", tmp_path / "go"
     both = [start(source, output, f"--tag={tag}", GO=str(go)) for tag in "ab"]
-    time.sleep(1.5)
-    go.touch()
+    let_go(go, 2)
     ended = [process.communicate(timeout=60) for process in both]
     assert sorted(process.returncode for process in both) == [0, 2], ended
     loser = 0 if both[0].returncode else 1
