@@ -3,6 +3,7 @@
 # With arguments: runs the job on those, e.g. ./run_local.sh --input exports/ --output out/
 set -euo pipefail
 cd "$(dirname "$0")"
+extra=""
 . ./environment.sh
 
 if [ "$#" -gt 0 ]; then

@@ -3,7 +3,8 @@
 # names it; with CI=true they fail instead.
 set -euo pipefail
 cd "$(dirname "$0")"
-. ./environment.sh test
+extra="test"
+. ./environment.sh
 
 # The report is looked at in a real browser; where that can be installed without asking anyone, it is.
 if ! { command -v chromium && command -v chromedriver; } >/dev/null 2>&1; then

@@ -303,3 +303,20 @@ def test_an_error_of_a_worker_process_is_told_like_any_other() -> None:
         "[while running 'Publish/PublishRun']\n\n"
     )  # fmt: skip
     assert cause(RuntimeError(text)) == "2% of 10 rows:\n  not_avro: 3, e.g. a: b"
+
+
+def test_run_local_passes_its_arguments_on_from_where_it_is_called(tmp_path: Path) -> None:
+    """In a copy whose environment is this one: neither the arguments nor the folder may get lost on the way."""
+    project = tmp_path / "project"
+    (project / ".venv" / "bin").mkdir(parents=True)
+    for name in ("run_local.sh", "environment.sh", "setup.py"):
+        shutil.copy(ROOT / name, project / name)
+    (project / ".venv" / "bin" / "activate").write_text(f'python() {{ echo "$PWD: $*"; }}\nPATH="{tmp_path}:$PATH"\n')
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\necho "$PWD: $*"\n')
+    fake.chmod(0o755)
+    (project / ".venv" / "installed-run").touch()
+    caller = tmp_path / "caller"
+    caller.mkdir()
+    shown = subprocess.run([str(project / "run_local.sh"), "--input", "in", "--output", "out"], cwd=caller, capture_output=True, text=True)
+    assert shown.stdout.splitlines()[-1] == f"{caller}: -m pipelines.currents_to_mixpanel --input in --output out", shown
