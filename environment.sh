@@ -1,5 +1,4 @@
 # Sourced by run_local.sh and run_tests.sh: makes .venv once, and again when setup.py changes. $extra names an extra, or none.
-
 python_command="${PYTHON:-python3}"
 "$python_command" - <<'CHECK' || exit 1
 import sys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -311,12 +312,16 @@ def test_run_local_passes_its_arguments_on_from_where_it_is_called(tmp_path: Pat
     (project / ".venv" / "bin").mkdir(parents=True)
     for name in ("run_local.sh", "environment.sh", "setup.py"):
         shutil.copy(ROOT / name, project / name)
-    (project / ".venv" / "bin" / "activate").write_text(f'python() {{ echo "$PWD: $*"; }}\nPATH="{tmp_path}:$PATH"\n')
+    (project / ".venv" / "bin" / "activate").write_text(f'PATH="{tmp_path}:$PATH"\n')
     fake = tmp_path / "python"
     fake.write_text('#!/bin/sh\necho "$PWD: $*"\n')
     fake.chmod(0o755)
     (project / ".venv" / "installed-run").touch()
     caller = tmp_path / "caller"
     caller.mkdir()
-    shown = subprocess.run([str(project / "run_local.sh"), "--input", "in", "--output", "out"], cwd=caller, capture_output=True, text=True)
-    assert shown.stdout.splitlines()[-1] == f"{caller}: -m pipelines.currents_to_mixpanel --input in --output out", shown
+    shown = subprocess.run(
+        [str(project / "run_local.sh"), "--input", "in", "--output", "out"], cwd=caller, capture_output=True, text=True
+    )
+    assert shown.stdout.splitlines()[-1] == f"{caller}: -m pipelines.currents_to_mixpanel --input in --output out", (
+        shown
+    )
