@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.currents import catalog
 from transforms.identity.columns import array, groups_of, least_rows, plain
 from transforms.identity.ids import (
     B_TYPES,
@@ -52,8 +53,6 @@ __all__ = [
     "usable",
 ]
 
-_USER_ORPHAN = "users.UserOrphan"
-_WEBHOOKS = "users.messages.webhook."
 
 Strings = Any
 """A pyarrow Array or ChunkedArray of any string type, or None where the column is absent."""
@@ -85,12 +84,12 @@ def from_rows(
     seen_at = _Evidence(
         np.asarray(pc.fill_null(array(time), 0), dtype=np.int64), array(event_id), np.asarray(file_index), file_paths
     )
-    if event_type == _USER_ORPHAN:
+    if event_type == catalog.USER_ORPHAN:
         profile, survivor = _encode([user_id, orphaned_by_id], [evidence, evidence], count)
         parts = [_links(PROFILE, profile, survivor, seen_at)]
         ids = [(USER_ID, [profile, survivor])]
     else:
-        on_device = np.zeros(count, dtype=bool) if event_type.startswith(_WEBHOOKS) else evidence
+        on_device = np.zeros(count, dtype=bool) if event_type.startswith(catalog.WEBHOOKS) else evidence
         if machine_open is not None:
             on_device = on_device & ~np.asarray(pc.fill_null(pc.equal(array(machine_open), "true"), False))
         (profile,) = _encode([user_id], [evidence], count)

@@ -11,13 +11,12 @@ import builtins
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import orjson
 
 from transforms.currents.paths import SourceFile, below
 from transforms.settings import Settings
-from transforms.stores.store import Conflict, StoreError, is_temporary, join, store_for
+from transforms.stores.store import Conflict, is_temporary, join, store_for
 
 MANIFEST = "_manifest.json"
 CLAIM = "_claim.json"
@@ -259,16 +258,3 @@ def _refuse_foreign(output: str) -> None:
 
 def _path_bytes(file: Written) -> bytes:
     return file.path.encode()
-
-
-def load_manifest(output: str) -> dict[str, Any]:
-    """The manifest of a finished run.
-
-    Raises:
-        StoreError: there is none, so there is no run.
-    """
-    data = store_for(output).get(join(output, MANIFEST))
-    if data is None:
-        raise StoreError(f"{output} holds no finished run: it has no {MANIFEST}")
-    manifest_: dict[str, Any] = orjson.loads(data)
-    return manifest_
