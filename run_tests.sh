@@ -6,10 +6,11 @@ cd "$(dirname "$0")"
 extra="test"
 . ./environment.sh
 
-# The report is looked at in a real browser; where that can be installed without asking anyone, it is.
-if ! { command -v chromium && command -v chromedriver; } >/dev/null 2>&1; then
+# Object stores, a small cluster, hosts of their own and a browser: real ones, where they can be had without asking.
+tests/install_tools.sh "$python_command"
+if ! { command -v chromium && command -v chromedriver && command -v ip; } >/dev/null 2>&1; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    (apt-get update -q && apt-get install -y -q chromium chromium-driver) >/dev/null 2>&1 \
+    (apt-get update -q && apt-get install -y -q chromium chromium-driver iproute2) >/dev/null 2>&1 \
       || echo "chromium could not be installed: the browser tests will say so"
   fi
 fi

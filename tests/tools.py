@@ -5,18 +5,30 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 import pytest
 
+TOOLS = Path(__file__).resolve().parents[1] / ".tools"
+_FOLDERS = (TOOLS / "bin", TOOLS / "azurite" / "node_modules" / ".bin")
+
 
 def require(tool: str) -> str:
     """Returns the path of an executable, or skips the test (fails it with CI=true)."""
-    path = shutil.which(tool)
+    path = shutil.which(tool, path=os.pathsep.join([*map(str, _FOLDERS), os.environ.get("PATH", "")]))
     if path is None:
-        lacking(f"the program {tool} is not on PATH")
+        lacking(f"the program {tool} is neither on PATH nor in .tools, where tests/install_tools.sh puts it")
     return path
+
+
+def require_worker_python() -> Path:
+    """Returns the interpreter of the environment that has all dependencies and not this project, or skips the test."""
+    python = TOOLS / "worker" / "bin" / "python"
+    if not (TOOLS / "worker" / "installed").exists():
+        lacking("the workers' environment is not in .tools, where tests/install_tools.sh makes it")
+    return python
 
 
 def require_module(name: str) -> ModuleType:
