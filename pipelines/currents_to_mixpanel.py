@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines import options as command_line
-from pipelines.failures import RunFailed, cause, is_torn
+from pipelines.failures import LostSight, RunFailed, cause, is_torn
 from pipelines.options import Options, UsageError
+from pipelines.pass_through import DIRECT
+from pipelines.runners import check_answers
 from pipelines.summary import lines
-from transforms.currents.paths import NoFiles, cut_units, discover
-from transforms.run.publication import Refused, claim, inside, release, sweep, tidy
+from transforms.currents.paths import NoFiles, Unit, cut_units, discover
+from transforms.run.publication import CLAIM, MANIFEST, Refused, claim, inside, release, sweep, tidy
 from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import Denied, StoreError, join, store_for
@@ -39,11 +41,15 @@ def main(argv: Sequence[str]) -> int:
     try:
         options = command_line.parse(argv)
         report = _run(options, started)
-        _print("\n".join(lines(report, options.output)))
+        if report is None:
+            _print("nothing is published yet: the job writes _manifest.json when it is through, its last act")
+        else:
+            _print("\n".join(lines(report, options.output)))
     except (UsageError, NoFiles, Refused, Denied) as error:
         return _say(str(error), USAGE)
-    except KeyboardInterrupt:
-        return _say("interrupted: nothing is published; the same command finishes the run", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        interrupted = "interrupted: nothing is published; the same command finishes the run"
+        return _say(str(error) or interrupted, INTERRUPTED)
     except Exception as error:
         if verbose:
             raise
@@ -53,7 +59,9 @@ def main(argv: Sequence[str]) -> int:
     return PUBLISHED
 
 
-def _run(options: Options, started: float) -> dict[str, Any]:
+def _run(options: Options, started: float) -> dict[str, Any] | None:
+    """Run the job; returns its report, or None where it was only submitted."""
+    check_answers(options.submission)
     if (source := inside(options.output, options.inputs)) is not None:
         raise UsageError(f"--output {options.output} lies in --input {source}: name a folder outside of it")
     if options.truth is not None:
@@ -76,27 +84,21 @@ def _run(options: Options, started: float) -> dict[str, Any]:
         flags={**command_line.shown_flags(options), "now": settings.now},
         versions=_versions(),
         started=started,
-        launcher_process=os.getpid(),
+        launcher_process=os.getpid() if options.submission.local else 0,
     )
-    # Beam takes two seconds to import, and a mistyped flag none to refuse.
-    from pipelines.local_run import run_locally
-
     try:
-        try:
-            run_locally(units, context, options)
-        except Exception as error:
-            if not is_torn(error):
-                raise
-            # Damage that only whole rows show: who is who is found out again, from whole rows alone.
-            sweep(options.output, ())
-            again = dataclasses.replace(context, settings=dataclasses.replace(settings, thorough=True))
-            run_locally(units, again, options)
-    except BaseException as error:
-        with contextlib.suppress(StoreError):
-            release(options.output, digest)
-        if isinstance(error, Exception):
+        if not _work(units, context, options):
+            return None
+    except LostSight as error:
+        if not _is_published(options.output, digest):
             raise RunFailed(cause(error)) from error
-        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or not _is_published(options.output, digest):
+            with contextlib.suppress(StoreError):
+                release(options.output, digest)
+            if isinstance(error, Exception):
+                raise RunFailed(cause(error)) from error
+            raise
     finally:
         tidy(options.output)
     report = store_for(options.output).get(join(options.output, "report.json"))
@@ -104,6 +106,39 @@ def _run(options: Options, started: float) -> dict[str, Any]:
         raise StoreError(f"{options.output} has no report.json although the run ended: something removes its files")
     published: dict[str, Any] = json.loads(report)
     return published
+
+
+def _work(units: Sequence[Unit], context: RunContext, options: Options) -> bool:
+    """Run the job to its end; False where it was only submitted."""
+    # Beam takes two seconds to import, and a mistyped flag none to refuse.
+    if options.submission.runner != DIRECT:
+        from pipelines.cluster_run import run_elsewhere
+
+        return run_elsewhere(units, context, options)
+    from pipelines.local_run import run_locally
+
+    try:
+        run_locally(units, context, options)
+    except Exception as error:
+        if not is_torn(error):
+            raise
+        # Damage that only whole rows show: who is who is found out again, from whole rows alone.
+        sweep(options.output, ())
+        thorough = dataclasses.replace(context.settings, thorough=True)
+        run_locally(units, dataclasses.replace(context, settings=thorough), options)
+    return True
+
+
+def _is_published(output: str, digest: str) -> bool:
+    """Whether the folder holds this very run although it failed here: an equal one, beside it, has published it."""
+    try:
+        store = store_for(output)
+        held = store.get(join(output, CLAIM))
+        return (
+            held is not None and json.loads(held)["digest"] == digest and store.get(join(output, MANIFEST)) is not None
+        )
+    except StoreError:
+        return False
 
 
 def _check_truth(path: str) -> None:
@@ -123,7 +158,7 @@ def _command(options: Options) -> str:
     words = ["currents-to-mixpanel", "--input", ",".join(options.inputs)]
     plain = Settings(now=options.settings.now)
     for name, value in vars(options.settings).items():
-        if value == getattr(plain, name) and not (name == "now" and options.now_given):
+        if name == "thorough" or (value == getattr(plain, name) and not (name == "now" and options.now_given)):
             continue
         words.append(f"--{name}")
         if value is not True:

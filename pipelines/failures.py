@@ -7,11 +7,20 @@ import re
 _OURS = ("transforms.", "pipelines.")
 _STEP = " [while running '"
 # The last line of a traceback, with all that its message goes on with.
+_OUR_LINE = re.compile(r"(?:transforms|pipelines)\.[\w.]+: (.*)")
 _LAST = re.compile(r"^(?:RuntimeError: )?([A-Za-z_][\w.]*)(?:: |\Z)(.*)", re.DOTALL | re.MULTILINE)
 
 
 class RunFailed(Exception):
     """The run, once begun, failed; the message says why."""
+
+
+class JobFailed(Exception):
+    """A job on another runner was not taken, or failed, or was cancelled; the message says why."""
+
+
+class LostSight(Exception):
+    """A job on another runner can be watched no more; it may go on, and publish."""
 
 
 def is_torn(error: BaseException) -> bool:
@@ -39,3 +48,16 @@ def cause(error: BaseException) -> str:
     if kind.startswith(_OURS) and message:
         return message
     return f"{kind.removeprefix('builtins.')} {message}".strip() + ": a fault of this program; --verbose shows where"
+
+
+def job_cause(text: str) -> str:
+    """The message that a job failed with, in one line: of this program's own refusals the words, else the last line.
+
+    >>> job_cause("RuntimeError: transforms.accounting.AccountingError: units: [1] [while running 'Publish']")
+    'units: [1]'
+    """
+    text = text.rpartition(_STEP)[0] or text
+    told = list(_OUR_LINE.finditer(text))
+    if told:
+        return told[-1][1].strip()
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

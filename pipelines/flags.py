@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-RUNNERS = ("DirectRunner",)
+from pipelines import pass_through
 
 EXAMPLES = """\
 examples:
@@ -118,11 +118,21 @@ def parser() -> Parser:
     group.add_argument("--overwrite", action="store_true", help="replace the run that is in DIR")
     group.add_argument("--workers", type=_positive, metavar="N", help="processes (default: two, where that is faster)")
     group.add_argument(
-        "--runner", choices=RUNNERS, default="DirectRunner", help="the Beam runner (default DirectRunner)"
+        "--read_concurrency", type=_positive, default=32, metavar="N",
+        help="reads from an object store that a worker keeps under way (default 32)",
+    )  # fmt: skip
+    group.add_argument(
+        "--runner", default="DirectRunner", metavar="NAME",
+        help="the Beam runner: DirectRunner (default), PrismRunner, PortableRunner, FlinkRunner, SparkRunner or "
+        "DataflowRunner; each has options of its own below",
+    )  # fmt: skip
+    group.add_argument(
+        "--no_wait", action="store_true", help="submit the job and leave; _manifest.json appears when it is through"
     )
     group.add_argument("--direct_num_workers", type=_positive, help=argparse.SUPPRESS)
     group.add_argument("--direct_running_mode", choices=("in_memory", "multi_processing"), help=argparse.SUPPRESS)
     group.add_argument("--verbose", action="store_true", help="show Beam's own log")
+    pass_through.add_to(flags)
     return flags
 
 

@@ -44,7 +44,7 @@ def run_locally(units: Sequence[Unit], context: RunContext, options: Options) ->
     workers = options.workers or _default_workers(context)
     workers = min(workers, max(1, len(units)))
     memory.keep_freed()  # before the job's thread, which would get a pool of memory of its own
-    with _temporary_folder() as folder:
+    with temporary_folder() as folder:
         live = Live(folder, context.plan)
         try:
             live.start()
@@ -54,7 +54,7 @@ def run_locally(units: Sequence[Unit], context: RunContext, options: Options) ->
 
 
 @contextlib.contextmanager
-def _temporary_folder() -> Iterator[str]:
+def temporary_folder() -> Iterator[str]:
     """One folder for all that this run, Beam and the workers put into the system's temporary one; yields the part of
     it that progress is told in. Beam leaves its own behind when it is interrupted.
     """

@@ -17,6 +17,8 @@ from typing import Any
 
 from pipelines import flags
 from pipelines.flags import UsageError
+from pipelines.pass_through import DIRECT
+from pipelines.runners import Submission, submission
 from transforms.currents import catalog
 from transforms.mixpanel.names import glob_regex
 from transforms.settings import Settings
@@ -49,6 +51,8 @@ class Options:
     overwrite: bool
     truth: str | None
     workers: int | None
+    read_concurrency: int
+    submission: Submission
     verbose: bool
 
 
@@ -83,9 +87,14 @@ def _options(given: argparse.Namespace) -> Options:
         raise UsageError(f"--since {given.since} is not before --until {given.until}: no hour lies between them")
     if not given.output.strip():
         raise UsageError("--output is empty: name a folder of this run's own")
+    inputs, output = tuple(_path(source) for source in _list("--input", given.input)), _path(given.output)
+    places = [*(("--input", source) for source in inputs), ("--output", output)]
+    if given.truth is not None:
+        places.append(("--truth", given.truth))
+    where = submission(given, places)
     return Options(
-        inputs=tuple(_path(source) for source in _list("--input", given.input)),
-        output=_path(given.output),
+        inputs=inputs,
+        output=output,
         since=since,
         until=until,
         skip=tuple(given.skip),
@@ -105,11 +114,15 @@ def _options(given: argparse.Namespace) -> Options:
             max_profiles_per_device=given.max_profiles_per_device,
             max_reject_share=given.max_reject_share,
             mixed_workspaces=given.mixed_workspaces,
+            # Elsewhere a run cannot be made again when its damage shows: all columns are read at once.
+            thorough=where.runner != DIRECT,
         ),
         now_given=given.now is not None,
         overwrite=given.overwrite,
         truth=given.truth,
         workers=workers,
+        read_concurrency=given.read_concurrency,
+        submission=where,
         verbose=given.verbose,
     )
 
@@ -190,5 +203,6 @@ def _hour(flag: str, text: str | None) -> int | None:
 def shown_flags(options: Options) -> dict[str, Any]:
     """The flags of a run for its report: what was asked for, no secret among them (none is ever a flag)."""
     shown = dataclasses.asdict(options)
-    settings = shown.pop("settings")
+    settings, where = shown.pop("settings"), shown.pop("submission")
+    shown |= {"runner": where["runner"], "no_wait": where["no_wait"], **where["given"]}
     return {key: list(v) if isinstance(v, tuple) else v for key, v in {**shown, **settings}.items()}

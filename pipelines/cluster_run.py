@@ -1,0 +1,244 @@
+"""Running the graph on another runner: submit, say where, wait, and cancel the job when interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any
+
+import apache_beam as beam
+import grpc
+import psutil
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_job_api_pb2
+from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
+
+from pipelines import memory
+from pipelines.failures import JobFailed, LostSight, job_cause
+from pipelines.graph import build
+from pipelines.live import Live
+from pipelines.local_run import temporary_folder
+from pipelines.options import Options
+from pipelines.pass_through import DATAFLOW, TEMPLATE
+from pipelines.runners import RUNNERS, Submission
+from transforms.currents.paths import Unit
+from transforms.run.report import RunContext
+
+_ANSWER_SECONDS = 20.0  # for one question to the job server
+_SILENCE_SECONDS = 120.0  # of a job server, before sight of it counts as lost
+_CANCEL_SECONDS = 15.0
+_LOGGER = logging.getLogger(__name__)
+
+
+def run_elsewhere(units: Sequence[Unit], context: RunContext, options: Options) -> bool:
+    """Submit the job and wait for its end; False if it was only submitted, as was asked.
+
+    Raises:
+        KeyboardInterrupt: it was asked to stop (Ctrl-C or SIGTERM), and the job to cancel itself.
+        JobFailed: the job was not taken, or failed, or was cancelled by somebody else.
+        LostSight: the job server does not answer any more; the job may go on all the same.
+    """
+    where = options.submission
+    with _servers() as servers, _loopback(context, where), _interruptible():
+        result = _submit(units, context, options, servers)
+        if where.given.get(TEMPLATE):
+            _tell("template", str(where.given[TEMPLATE]))
+            return False
+        _tell("job", _job_id(result))
+        if (console := _console(where, result)) is not None:
+            _tell("look at it", console)
+        if not where.waits:
+            return False
+        try:
+            _wait(result, where)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_cancel(result, where)) from None
+        return True
+
+
+def _submit(units: Sequence[Unit], context: RunContext, options: Options, servers: list[Any]) -> PipelineResult:
+    where = options.submission
+    try:
+        runner = create_runner(RUNNERS[where.runner])
+        if where.own_job_server:
+            start = runner.default_job_server
+
+            def started(beam_options: PipelineOptions) -> Any:
+                servers.append(start(beam_options))
+                return servers[-1]
+
+            runner.default_job_server = started
+        pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(where.argv()))
+        build(pipeline, units, context, options.truth)
+        return pipeline.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted while the job was submitted: nothing is published; {_look(where)} whether it was taken"
+        ) from None
+    except grpc.FutureTimeoutError as error:
+        raise JobFailed(f"{where.runner}: what answers at {where.console} is no job server") from error
+    except Exception as error:
+        raise JobFailed(f"{where.runner} did not take the job: {job_cause(str(error))}") from error
+
+
+def _wait(result: PipelineResult, where: Submission) -> None:
+    if where.runner == DATAFLOW:
+        try:
+            state = result.wait_until_finish()
+        except Exception as error:
+            state, errors = getattr(getattr(error, "result", None), "state", None), [str(error)]
+            if state is None or not PipelineState.is_terminal(state):
+                raise LostSight(
+                    f"the job cannot be watched any more ({job_cause(str(error))}): {_look(where)}"
+                ) from error
+        else:
+            errors = []
+    else:
+        state, errors = _follow(result, where)
+    if state == PipelineState.CANCELLED:
+        raise JobFailed(f"the job was cancelled: nothing is published; {_look(where)}")
+    if state != PipelineState.DONE:
+        why = job_cause(_most_telling(errors)) if errors else "it gave no reason"
+        raise JobFailed(f"{why} (the job is {state}; {_look(where)})" if not where.loopback else why)
+
+
+def _follow(result: Any, where: Submission) -> tuple[str, list[str]]:
+    """(Last state, messages of errors) of a job, by asking for its state again and again.
+
+    Beam's own wait listens to one stream for hours, which ``--job_server_timeout`` cuts off on some job servers.
+    """
+    server, job = result._job_service, result._job_id
+    errors: list[str] = []
+    listener = threading.Thread(target=_listen, args=(server, job, errors), name="job-messages", daemon=True)
+    listener.start()
+    answered = time.monotonic()
+    pause = 0.1
+    while True:
+        try:
+            answer = server.GetState(beam_job_api_pb2.GetJobStateRequest(job_id=job), timeout=_ANSWER_SECONDS)
+            answered = time.monotonic()
+            state = result.runner_api_state_to_pipeline_state(answer.state)
+            if PipelineState.is_terminal(state):
+                break
+        except grpc.RpcError as error:
+            if time.monotonic() - answered > _SILENCE_SECONDS:
+                raise LostSight(
+                    f"the job server does not answer any more ({error.code().name}), and the job may go on and publish "
+                    f"all the same: {_look(where)}"
+                ) from error
+        time.sleep(pause)
+        pause = min(pause * 1.2, 2.0)
+    listener.join(timeout=5)
+    return state, errors
+
+
+def _listen(server: Any, job: str, errors: list[str]) -> None:
+    with contextlib.suppress(grpc.RpcError):
+        for message in server.GetMessageStream(beam_job_api_pb2.JobMessagesRequest(job_id=job)):
+            if not message.HasField("message_response"):
+                continue
+            text, importance = message.message_response.message_text, message.message_response.importance
+            _LOGGER.info("%s", text)
+            if importance == beam_job_api_pb2.JobMessage.JOB_MESSAGE_ERROR:
+                errors.append(text)
+
+
+def _most_telling(errors: Sequence[str]) -> str:
+    """The last message with a traceback of a step, or else the last one."""
+    return next((text for text in reversed(errors) if "Traceback" in text), errors[-1])
+
+
+def _cancel(result: Any, where: Submission) -> str:
+    """Cancel the job; returns what to say of it. A second Ctrl-C does not wait for the answer."""
+    try:
+        result.cancel()
+        until = time.monotonic() + _CANCEL_SECONDS
+        while where.runner != DATAFLOW and time.monotonic() < until:
+            if PipelineState.is_terminal(result.state):
+                break
+            time.sleep(0.1)
+        return (
+            f"interrupted: the job is cancelled, nothing is published, the same command runs it again; {_look(where)}"
+        )
+    except (Exception, KeyboardInterrupt) as error:
+        return (
+            f"interrupted, but the job could not be cancelled ({job_cause(str(error)) or 'no answer'}): {_look(where)}"
+        )
+
+
+def _job_id(result: Any) -> str:
+    found = result.job_id() if callable(getattr(result, "job_id", None)) else result._job_id
+    return str(found)
+
+
+def _console(where: Submission, result: Any) -> str | None:
+    if where.runner != DATAFLOW:
+        return where.console
+    region, project = where.given["region"], where.given["project"]
+    return f"https://console.cloud.google.com/dataflow/jobs/{region}/{_job_id(result)}?project={project}"
+
+
+def _look(where: Submission) -> str:
+    place = "the Dataflow console of the project" if where.runner == DATAFLOW else where.console
+    return f"look at {place}" if place else "--verbose shows more"
+
+
+@contextlib.contextmanager
+def _servers() -> Iterator[list[Any]]:
+    """The job servers that the submission starts; they end with it, and so does what Beam keeps of them for later."""
+    before = set(psutil.Process().children(recursive=True))
+    servers: list[Any] = []
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            with contextlib.suppress(Exception):
+                server.stop()
+        if servers:
+            started = [child for child in psutil.Process().children(recursive=True) if child not in before]
+            for child in started:
+                child.kill()
+            psutil.wait_procs(started, timeout=2)
+
+
+@contextlib.contextmanager
+def _loopback(context: RunContext, where: Submission) -> Iterator[None]:
+    """Where the steps run in this process: its memory, its temporary files and a live line, as of a local run."""
+    if not where.loopback:
+        yield
+        return
+    memory.keep_freed()
+    with temporary_folder() as folder:
+        live = Live(folder, context.plan)
+        live.start()
+        try:
+            yield
+        finally:
+            live.stop()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM interrupts as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _tell(what: str, text: str) -> None:
+    print(f"{what:<10} {text}", flush=True)
