@@ -6,8 +6,13 @@ No element is above ``MAXIMUM_BYTES``, since Flink refuses records of ten megaby
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import os
+import pathlib
 import resource
+import socket
 import struct
 import sys
 import time
@@ -70,6 +75,22 @@ def unnumbered(body: bytes) -> tuple[int, bytes]:
     return number, body[_NUMBER.size :]
 
 
+def process_key(process: int) -> str:
+    """A tally's key for the peak memory of a process of this machine: numbers of other machines', or of other
+    containers on it, are not taken for the same.
+    """
+    return f"max_{_machine()}_{process}"
+
+
+@functools.cache
+def _machine() -> str:
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # where there is no /proc, the name must do
+        parts.append(pathlib.Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
 class Traffic:
     """How many elements of which kind, and how many bytes, came to a step and left it."""
 
@@ -107,5 +128,6 @@ class Meter(Traffic):
     def add_to(self, figures: Tally) -> Tally:
         """The figures with this step's own added, in place."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        used = {"seconds": {self._stage: time.perf_counter() - self._started}, "memory": {f"max_{os.getpid()}": peak}}
+        seconds = time.perf_counter() - self._started
+        used = {"seconds": {self._stage: seconds}, "memory": {process_key(os.getpid()): peak}}
         return merge(merge(figures, self.figures), used)

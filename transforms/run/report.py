@@ -11,6 +11,7 @@ import orjson
 
 from transforms.accounting import AccountingError, Tally, check_rejects, check_sum, in_turn
 from transforms.currents import catalog
+from transforms.elements import process_key
 from transforms.mixpanel.outcomes import OUTCOMES
 from transforms.run.publication import Written, finish
 from transforms.run.report_html import render
@@ -29,7 +30,7 @@ class RunContext:
     flags: dict[str, Any]
     versions: dict[str, str]
     started: float
-    launcher_process: int
+    launcher_process: int  # 0 where it is on another machine than the workers
 
 
 def publish_run(context: RunContext, files: Sequence[Written], total: Tally) -> bytes:
@@ -211,8 +212,8 @@ def _gain(total: Tally, made_known: dict[str, int]) -> dict[str, Any]:
 def _peak_memory(context: RunContext, total: Tally) -> int:
     """Bytes, summed over the processes that worked, the launcher included where it runs on this machine."""
     peaks = dict(total.get("memory", {}))
-    launcher = f"max_{context.launcher_process}"
-    if launcher not in peaks:
+    launcher = process_key(context.launcher_process)
+    if context.launcher_process and launcher not in peaks:
         try:
             with open(f"/proc/{context.launcher_process}/status", encoding="ascii") as status:
                 peaks[launcher] = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
