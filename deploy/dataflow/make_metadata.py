@@ -1,0 +1,17 @@
+"""Writes metadata.json beside this file from the command's own flags: ``python deploy/dataflow/make_metadata.py``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipelines import template
+
+
+def text() -> str:
+    """The whole file."""
+    return json.dumps(template.metadata(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("metadata.json").write_text(text(), "utf-8")

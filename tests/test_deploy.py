@@ -1,0 +1,229 @@
+"""What stands in deploy/: the template's parameters are the command's flags, the image's versions are setup.py's."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import options, template
+from pipelines.flags import UsageError
+from pipelines.pass_through import DATAFLOW
+from tests.tools import require_module
+from tests.whole_run import ROOT
+
+DEPLOY = ROOT / "deploy" / "dataflow"
+IMAGE = "europe-west3-docker.pkg.dev/project/repository/currents-to-mixpanel:1"
+# What the launcher adds to the parameters; the flags are those of Beam's own options.
+LAUNCHED = (
+    "--runner=DataflowRunner", "--project=project", "--region=europe-west3", "--job_name=daily",
+    "--temp_location=gs://staging/temp", "--staging_location=gs://staging/staging",
+    "--template_location=gs://staging/template_launches/1/job_object", "--service_account_email=worker@project.test",
+    "--subnetwork=regions/europe-west3/subnetworks/workers", "--max_num_workers=20",
+    "--worker_machine_type=n2-highmem-4", '--labels={"job": "currents"}', "--use_public_ips=false",
+    "--enable_streaming_engine=false",
+)  # fmt: skip
+NEEDED = {"input": "gs://exports/currents", "output": "gs://results/run-1", "sdk_container_image": IMAGE}
+
+SHARES = (("0.5", "0", "1", "1.0"), ("2", "-1", "half", "1.5", ""))
+COUNTS = (("1", "64", "100000"), ("0", "-1", "2.5", "many", ""))
+SWITCH = (("true", "false"), ("yes", "", "True "))
+HOURS = (("2026-03-01", "2026-03-01-17", "2026-03-01T17:00:00Z"), ("yesterday", "20260301", "2026-3-1", ""))
+TIMES = (("1772323200", "2026-03-01", "2026-03-01T17:00:00Z"), ("now", "1772323200000", ""))
+SAMPLES = {
+    "input": (("gs://a/b", "s3://a/b,azfs://c/d/e", "gs://a/date=*/x y.avro"), ("exports/", "/mnt/x", "gs://a,b", "")),
+    "output": (("gs://a/b", "hdfs://a/b"), ("out", "/mnt/out", "gs://a,gs://b", "")),
+    "since": HOURS,
+    "until": HOURS,
+    "skip": (("gs://a/b.avro", "a.avro;b.avro"), ("", " ")),
+    "now": TIMES,
+    "max_reject_share": SHARES,
+    "mixed_workspaces": SWITCH,
+    "event_types": (("users.behaviors.*", "users.messages.email.Open,users.UserOrphan"), ("", "a, b", ",")),
+    "exclude_events": (("Session Start", "Session *,Email Open"), ("", ",", "a,,b")),
+    "anonymous": (("all", "none"), ("some", "", "allnone")),
+    "native_since": TIMES,
+    "users_share": SHARES,
+    "deleted_users": (("drop", "send"), ("keep", "")),
+    "properties": (("native", "all"), ("some", "")),
+    "profile_updates": (("set", "set_once", "off"), ("on", "")),
+    "tag": (("trial-1", "a b"), ("", " ")),
+    "id_merge": (("simplified", "native", "none"), ("complicated", "")),
+    "device_links": (("sole", "first", "none"), ("last", "")),
+    "max_profiles_per_device": COUNTS,
+    "truth": (("gs://a/truth.json",), ("truth.json", "")),
+    "overwrite": SWITCH,
+    "read_concurrency": COUNTS,
+    "max_cache_memory_usage_mb": COUNTS,
+    "number_of_worker_harness_threads": COUNTS,
+    "sdk_container_image": (
+        (IMAGE, f"eu.example:5000/a/b@sha256:{'0' * 64}"),
+        ("", "image", "eu.example/a", "eu.example/a@sha256:00"),
+    ),
+    "disk_size_gb": COUNTS,
+    "disk_type": (("compute.googleapis.com/projects/p/zones/z/diskTypes/pd-ssd",), ("", "a b")),
+    "autoscaling_algorithm": (("THROUGHPUT_BASED", "NONE"), ("BEST", "")),
+    "dataflow_service_options": (("enable_prime", "a=b;c"), ("", ";", "a b")),
+}
+PARAMETERS: list[dict[str, Any]] = template.metadata()["parameters"]
+
+
+def test_the_metadata_is_what_its_generator_makes_of_the_flags() -> None:
+    made = runpy.run_path(str(DEPLOY / "make_metadata.py"))["text"]()
+    written = (DEPLOY / "metadata.json").read_text("utf-8")
+    assert written == made, "run: python deploy/dataflow/make_metadata.py"
+    metadata = json.loads(written)
+    assert metadata["streaming"] is False
+    for parameter in metadata["parameters"]:
+        assert set(parameter) == {"name", "label", "helpText", "isOptional", "regexes", "paramType"}
+        assert len(parameter["label"]) > 2
+        assert len(parameter["helpText"]) > 10
+
+
+def test_demanded_are_where_from_where_to_and_the_image() -> None:
+    assert [found["name"] for found in PARAMETERS if not found["isOptional"]] == list(NEEDED)
+
+
+def test_flags_of_one_machine_and_of_the_launcher_are_no_parameters() -> None:
+    names = {found["name"] for found in PARAMETERS}
+    assert not names & {"runner", "workers", "no_wait", "verbose", "setup_file", "region", "flink_master", "help"}
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda found: str(found["name"]))
+def test_a_pattern_takes_what_the_command_takes(parameter: dict[str, Any]) -> None:
+    name = parameter["name"]
+    assert name in SAMPLES, f"{name} is new: give SAMPLES values that it takes and values that it does not"
+    good, bad = SAMPLES[name]
+    (pattern,) = parameter["regexes"]
+    for value in good:
+        assert re.fullmatch(pattern, value), f"{name}: {pattern} refuses [{value}]"
+        given = {**NEEDED, name: value}
+        options.parse(template.arguments([*(f"--{key}={text}" for key, text in given.items()), *LAUNCHED]))
+    for value in bad:
+        assert not re.fullmatch(pattern, value), f"{name}: {pattern} takes [{value}]"
+
+
+def test_a_launch_becomes_a_command_line() -> None:
+    given = {
+        **NEEDED, "overwrite": "true", "mixed_workspaces": "false", "skip": "a.avro; b.avro", "tag": "a;b", "since": "",
+    }  # fmt: skip
+    words = template.arguments([*(f"--{key}={text}" for key, text in given.items()), *LAUNCHED])
+    found = options.parse(words)
+    assert found.overwrite
+    assert not found.settings.mixed_workspaces
+    assert found.skip == ("a.avro", "b.avro")
+    assert found.settings.tag == "a;b"
+    assert found.since is None
+    assert found.submission.runner == DATAFLOW
+    assert found.submission.no_wait  # the launcher must end for the job to begin
+    assert found.submission.given["no_use_public_ips"] is True
+    assert found.submission.given["machine_type"] == "n2-highmem-4"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--overwrite=perhaps", "--overwrite perhaps is neither true nor false"),
+        ("--streaming=true", "--streaming is no flag"),
+        ("--enable_hot_key_logging=true", "--enable_hot_key_logging is no flag"),
+        ("--s3_secret_access_key=x", "AWS_SECRET_ACCESS_KEY"),
+        ("--input=/mnt/exports", "--input /mnt/exports is on this machine"),
+        ("--sdk_container_image=", "need this program"),
+    ],
+)
+def test_a_launch_that_cannot_be_obeyed_ends_with_one_line(
+    word: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {f"--{name}": f"--{name}={value}" for name, value in NEEDED.items()}
+    given[word.split("=")[0]] = word
+    assert template.main([*given.values(), *LAUNCHED]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_switches_of_the_network_are_read_as_they_are_meant() -> None:
+    assert "--no_use_public_ips" not in template.arguments(["--use_public_ips=true"])
+    assert "--no_use_public_ips" in template.arguments(["--no_use_public_ips=true"])
+    assert "--no_use_public_ips" in template.arguments(["--no_use_public_ips"])
+    with pytest.raises(UsageError):
+        template.arguments(["--no_use_public_ips=1"])
+
+
+def _setup() -> dict[str, Any]:
+    """The arguments of setup.py that are plain values."""
+    (call,) = (node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text("utf-8"))) if _is_setup(node))
+    assert isinstance(call, ast.Call)
+    plain = {word.arg: word.value for word in call.keywords if not isinstance(word.value, ast.Call)}
+    return {str(name): ast.literal_eval(value) for name, value in plain.items()}
+
+
+def _is_setup(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setup"
+
+
+def test_the_image_has_the_versions_of_setup_py() -> None:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    versions = dict(re.findall(r"^ARG (\w+)=(\S*)$", text, re.M))
+    setup = _setup()
+    (beam,) = (found for found in setup["install_requires"] if found.startswith("apache-beam"))
+    assert beam == f"apache-beam=={versions['BEAM']}"
+    lowest, highest = re.findall(r"\d+\.(\d+)", setup["python_requires"])
+    assert int(lowest) <= int(versions["PYTHON"].split(".")[1]) < int(highest)
+    assert f"/python{versions['PYTHON'].replace('.', '')}-template-launcher-base:" in text
+    assert versions["EXTRAS"] == ""
+
+
+def _instructions() -> Iterator[str]:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    return (line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
+def test_the_image_is_launcher_and_worker() -> None:
+    lines = list(_instructions())
+    assert "RUN pip check" in lines
+    assert not any("--editable" in line or "pip install -e" in line for line in lines)
+    assert any(line.startswith("COPY --from=beam /opt/apache/beam ") for line in lines)
+    assert any(line.startswith("COPY --from=launcher /opt/google/dataflow/python_template_launcher ") for line in lines)
+    assert "ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py" in lines
+    assert lines[-1] == 'ENTRYPOINT ["/opt/apache/beam/boot"]'
+    for line in lines:
+        if line.startswith("COPY") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert (ROOT / source).exists(), line
+
+
+def test_what_workers_are_sent_holds_the_catalogue(tmp_path: Path) -> None:
+    require_module("setuptools")
+    source = copy_of_the_source(tmp_path / "source")
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", str(tmp_path)], cwd=source, check=True
+    )
+    (package,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(package) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    modules = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    assert names >= {"transforms/currents/catalog.json", *modules}
+    assert not any(name.startswith(("tests", "benchmarks", "deploy")) for name in names)
+
+
+ROOMS = ("pipelines", "transforms")
+
+
+def copy_of_the_source(folder: Path) -> Path:
+    """What a package is made of, copied: building leaves files behind, and other tests build at the same time."""
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
