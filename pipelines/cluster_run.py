@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,7 +29,7 @@ from pipelines.local_run import temporary_folder
 from pipelines.options import Options
 from pipelines.pass_through import DATAFLOW, TEMPLATE
 from pipelines.runners import RUNNERS, Submission
-from transforms.currents.paths import Unit
+from transforms.run.plan_files import Work
 from transforms.run.report import RunContext
 
 _ANSWER_SECONDS = 20.0  # for one question to the job server
@@ -35,7 +38,7 @@ _CANCEL_SECONDS = 15.0
 _LOGGER = logging.getLogger(__name__)
 
 
-def run_elsewhere(units: Sequence[Unit], context: RunContext, options: Options) -> bool:
+def run_elsewhere(units: Work, context: RunContext, options: Options) -> bool:
     """Submit the job and wait for its end; False if it was only submitted, as was asked.
 
     Raises:
@@ -61,8 +64,9 @@ def run_elsewhere(units: Sequence[Unit], context: RunContext, options: Options) 
         return True
 
 
-def _submit(units: Sequence[Unit], context: RunContext, options: Options, servers: list[Any]) -> PipelineResult:
+def _submit(units: Work, context: RunContext, options: Options, servers: list[Any]) -> PipelineResult:
     where = options.submission
+    said: list[str] = []
     try:
         runner = create_runner(RUNNERS[where.runner])
         if where.own_job_server:
@@ -75,7 +79,8 @@ def _submit(units: Sequence[Unit], context: RunContext, options: Options, server
             runner.default_job_server = started
         pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(where.argv()))
         build(pipeline, units, context, options.truth)
-        return pipeline.run()
+        with _unheard(said, options.verbose):
+            return pipeline.run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted while the job was submitted: nothing is published; {_look(where)} whether it was taken"
@@ -83,7 +88,29 @@ def _submit(units: Sequence[Unit], context: RunContext, options: Options, server
     except grpc.FutureTimeoutError as error:
         raise JobFailed(f"{where.runner}: what answers at {where.console} is no job server") from error
     except Exception as error:
-        raise JobFailed(f"{where.runner} did not take the job: {job_cause(str(error))}") from error
+        why = "; ".join(filter(None, [job_cause(str(error)), *(job_cause(text) for text in said)]))
+        raise JobFailed(f"{where.runner} did not take the job: {why}") from error
+
+
+@contextlib.contextmanager
+def _unheard(said: list[str], verbose: bool) -> Iterator[None]:
+    """Keeps what programs write that Beam starts (it builds a package) out of the terminal, for the sake of a failure."""
+    if verbose:
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as told:
+        terminal = os.dup(2)
+        os.dup2(told.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            told.seek(0)
+            said.append(told.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _wait(result: PipelineResult, where: Submission) -> None:
@@ -104,7 +131,9 @@ def _wait(result: PipelineResult, where: Submission) -> None:
         raise JobFailed(f"the job was cancelled: nothing is published; {_look(where)}")
     if state != PipelineState.DONE:
         why = job_cause(_most_telling(errors)) if errors else "it gave no reason"
-        raise JobFailed(f"{why} (the job is {state}; {_look(where)})" if not where.loopback else why)
+        if not where.loopback:
+            why += f"{chr(10) if chr(10) in why else ' '}(the job is {state}; {_look(where)})"
+        raise JobFailed(why)
 
 
 def _follow(result: Any, where: Submission) -> tuple[str, list[str]]:

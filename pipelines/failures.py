@@ -7,7 +7,7 @@ import re
 _OURS = ("transforms.", "pipelines.")
 _STEP = " [while running '"
 # The last line of a traceback, with all that its message goes on with.
-_OUR_LINE = re.compile(r"(?:transforms|pipelines)\.[\w.]+: (.*)")
+_OURS_BEGIN = re.compile(r"\b(?:transforms|pipelines)\.[\w.]+: ")
 _LAST = re.compile(r"^(?:RuntimeError: )?([A-Za-z_][\w.]*)(?:: |\Z)(.*)", re.DOTALL | re.MULTILINE)
 
 
@@ -51,13 +51,13 @@ def cause(error: BaseException) -> str:
 
 
 def job_cause(text: str) -> str:
-    """The message that a job failed with, in one line: of this program's own refusals the words, else the last line.
+    """The message that a job failed with: of this program's own refusals all the words, of anything else the last line.
 
     >>> job_cause("RuntimeError: transforms.accounting.AccountingError: units: [1] [while running 'Publish']")
     'units: [1]'
     """
     text = text.rpartition(_STEP)[0] or text
-    told = list(_OUR_LINE.finditer(text))
+    told = list(_OURS_BEGIN.finditer(text))
     if told:
-        return told[-1][1].strip()
+        return text[told[-1].end() :].strip()
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
