@@ -23,7 +23,9 @@ from pipelines.options import Options, UsageError
 from pipelines.pass_through import DIRECT
 from pipelines.runners import check_answers
 from pipelines.summary import lines
-from transforms.currents.paths import NoFiles, Unit, cut_units, discover
+from transforms.currents.listing import survey
+from transforms.currents.paths import NoFiles
+from transforms.run.plan_files import PlanFiles, Work, hand_out
 from transforms.run.publication import CLAIM, MANIFEST, Refused, claim, inside, release, sweep, tidy
 from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
@@ -66,13 +68,12 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
         raise UsageError(f"--output {options.output} lies in --input {source}: name a folder outside of it")
     if options.truth is not None:
         _check_truth(options.truth)
-    files = discover(options.inputs, since=options.since, until=options.until, skip=options.skip)
-    if all(file.event_type for file in files):  # else a type may stand in a file's schema alone
-        command_line.check_event_types(options.settings.event_types, sorted({str(file.event_type) for file in files}))
-    units = cut_units(files)
-    plan = Plan.for_input(len(units), len(files), sum(file.size for file in files))
+    export = survey(options.inputs, since=options.since, until=options.until, skip=options.skip)
+    if export.event_types is not None:  # else a type may stand in a file's schema alone
+        command_line.check_event_types(options.settings.event_types, sorted(export.event_types))
+    plan = Plan.for_input(export.units, export.files, export.bytes)
     digest, settings = claim(
-        options.output, files, options.settings, _command(options),
+        options.output, export.digest, options.settings, _command(options),
         now_given=options.now_given, overwrite=options.overwrite,
     )  # fmt: skip
     context = RunContext(
@@ -87,7 +88,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
         launcher_process=os.getpid() if options.submission.local else 0,
     )
     try:
-        if not _work(units, context, options):
+        if not _work(hand_out(export, options.output), context, options):
             return None
     except LostSight as error:
         if not _is_published(options.output, digest):
@@ -108,7 +109,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
     return published
 
 
-def _work(units: Sequence[Unit], context: RunContext, options: Options) -> bool:
+def _work(units: Work, context: RunContext, options: Options) -> bool:
     """Run the job to its end; False where it was only submitted."""
     # Beam takes two seconds to import, and a mistyped flag none to refuse.
     if options.submission.runner != DIRECT:
@@ -123,7 +124,8 @@ def _work(units: Sequence[Unit], context: RunContext, options: Options) -> bool:
         if not is_torn(error):
             raise
         # Damage that only whole rows show: who is who is found out again, from whole rows alone.
-        sweep(options.output, ())
+        plan = units.paths if isinstance(units, PlanFiles) else ()
+        sweep(options.output, [path[len(join(context.output, "")) :] for path in plan])
         thorough = dataclasses.replace(context.settings, thorough=True)
         run_locally(units, dataclasses.replace(context, settings=thorough), options)
     return True

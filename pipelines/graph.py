@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import apache_beam as beam
 
-from transforms.currents.paths import Unit
 from transforms.elements import Keyed
 from transforms.formatting import FormatEvents
 from transforms.publishing import CountPersons, Publish, WriteProfiles
-from transforms.reading import ReadIds
+from transforms.reading import ReadIds, ReadPlan
 from transforms.resolving import AnswerUnits, FindRepeats, ResolveIdentities
+from transforms.run.plan_files import PlanFiles, Work
 from transforms.run.report import RunContext
 
 
-def build(root: beam.Pipeline, units: Sequence[Unit], context: RunContext, truth: str | None = None) -> None:
+def build(root: beam.Pipeline, units: Work, context: RunContext, truth: str | None = None) -> None:
     """Add the whole job to a pipeline: nothing is read or written until it runs."""
     settings, plan, output = context.settings, context.plan, context.output
 
-    work = root | "Units" >> beam.Create(  # (unit number, unit)
-        [(unit.number, unit.to_bytes()) for unit in units], reshuffle=False
-    ).with_output_types(Keyed)
+    if isinstance(units, PlanFiles):
+        begin = [(number, path.encode()) for number, path in enumerate(units.paths)]
+    else:
+        begin = [(unit.number, unit.to_bytes()) for unit in units]
+    work = root | "Units" >> beam.Create(begin, reshuffle=False).with_output_types(Keyed)  # (unit number, unit)
+    if isinstance(units, PlanFiles):  # (number, path) until here
+        work = work | "ReadPlan" >> ReadPlan()
 
     # Pass 1: ids only. (shard, links), (shard, profiles asked for), (shard, event-id keys), (unit number, unit)
     ids = work | "ReadIds" >> ReadIds(settings, plan)

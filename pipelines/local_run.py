@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 
 import apache_beam as beam
@@ -22,8 +22,8 @@ from pipelines import memory, worker
 from pipelines.graph import build
 from pipelines.live import Live
 from pipelines.options import Options
-from transforms.currents.paths import Unit
 from transforms.run import progress
+from transforms.run.plan_files import Work
 from transforms.run.report import RunContext
 
 # Below this a second process costs more in start-up than it saves.
@@ -34,7 +34,7 @@ class WorkerLost(Exception):
     """A worker process ended before its work did."""
 
 
-def run_locally(units: Sequence[Unit], context: RunContext, options: Options) -> None:
+def run_locally(units: Work, context: RunContext, options: Options) -> None:
     """Run the job to its end.
 
     Raises:
@@ -84,7 +84,7 @@ def temporary_folder() -> Iterator[str]:
 class _Job:
     """The pipeline in a thread of its own, so that the main thread hears signals whatever the job does."""
 
-    def __init__(self, units: Sequence[Unit], context: RunContext, options: Options, workers: int) -> None:
+    def __init__(self, units: Work, context: RunContext, options: Options, workers: int) -> None:
         self._units = units
         self._context = context
         self._truth = options.truth

@@ -25,7 +25,7 @@ REPORTS = ("report.json", "report.html")
 _DRIVER = """
 import functools, os, sys, time
 from pipelines import currents_to_mixpanel as command
-command.cut_units = functools.partial(command.cut_units, unit_files=%d)
+command.survey = functools.partial(command.survey, unit_files=%d)
 %s
 if os.environ.get("GO"):
     open(f"{os.environ['GO']}.ready.{os.getpid()}", "w").close()
@@ -48,7 +48,7 @@ def write_source(folder: Path, seed: int = 3) -> Path:
 
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut small units in this process."""
-    monkeypatch.setattr(command, "cut_units", functools.partial(command.cut_units, unit_files=UNIT_FILES))
+    monkeypatch.setattr(command, "survey", functools.partial(command.survey, unit_files=UNIT_FILES))
 
 
 def run(source: Path, output: Path, *more: str) -> int:

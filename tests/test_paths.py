@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from transforms.currents import paths
-from transforms.currents.paths import NoFiles, SourceFile, Unit, cut_units, discover, event_type_of, hour_of
+from transforms.currents.listing import discover
+from transforms.currents.paths import NoFiles, SourceFile, Unit, cut_units, event_type_of, hour_of
 
 HOUR = 1_743_526_800  # 2025-04-01T17:00:00Z
 
@@ -115,10 +116,10 @@ def test_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_units_are_cut_by_bytes_and_by_files() -> None:
     files = [SourceFile(f"/{n}", f"{n}", size, "v", None) for n, size in enumerate([5, 5, 5, 30, 1, 1, 1, 1])]
-    units = cut_units(files, unit_bytes=10, unit_files=3)
+    units = list(cut_units(files, unit_bytes=10, unit_files=3))
     assert [[file.size for file in unit.files] for unit in units] == [[5, 5], [5], [30], [1, 1, 1], [1]]
     assert [unit.number for unit in units] == [0, 1, 2, 3, 4]
-    assert cut_units([]) == []
+    assert list(cut_units([])) == []
     assert paths.UNIT_BYTES <= 64 << 20
 
 

@@ -13,6 +13,7 @@ import pytest
 from pipelines import currents_to_mixpanel as command
 from tests.several_units import Source, let_go, looks_finished, published, run, start
 from tests.whole_run import read_output
+from transforms.currents.listing import Export
 from transforms.currents.paths import SourceFile
 from transforms.run import publication
 from transforms.run.publication import claim_digest
@@ -27,21 +28,28 @@ pytestmark = pytest.mark.usefixtures("small_units")
 
 def test_the_digest_is_of_inputs_and_of_what_shapes_the_output() -> None:
     files = [SourceFile("/x/a.avro", "a.avro", 10, "v1", None), SourceFile("/x/b.avro", "b.avro", 20, "v1", None)]
-    base = claim_digest(files, Settings(now=1))
-    assert base == claim_digest([dataclasses.replace(file, path=f"/y/{file.name}") for file in files], Settings(now=1))
+    base = claim_digest(digest_of(files), Settings(now=1))
+    elsewhere = [dataclasses.replace(file, path=f"/y/{file.name}") for file in files]
+    assert base == claim_digest(digest_of(elsewhere), Settings(now=1))
     others = [
-        claim_digest(files[:1], Settings(now=1)),
-        claim_digest([SourceFile("/x/c.avro", "c.avro", 10, "v1", None), files[1]], Settings(now=1)),
-        claim_digest([SourceFile("/x/a.avro", "a.avro", 11, "v1", None), files[1]], Settings(now=1)),
-        claim_digest([SourceFile("/x/a.avro", "a.avro", 10, "v2", None), files[1]], Settings(now=1)),
-        claim_digest(files, Settings(now=2)),
-        claim_digest(files, Settings(now=1, tag="x")),
-        claim_digest(files, Settings(now=1, device_links="first")),
-        claim_digest(files, Settings(now=1, event_types=("a",))),
+        claim_digest(digest_of(files[:1]), Settings(now=1)),
+        claim_digest(digest_of([SourceFile("/x/c.avro", "c.avro", 10, "v1", None), files[1]]), Settings(now=1)),
+        claim_digest(digest_of([SourceFile("/x/a.avro", "a.avro", 11, "v1", None), files[1]]), Settings(now=1)),
+        claim_digest(digest_of([SourceFile("/x/a.avro", "a.avro", 10, "v2", None), files[1]]), Settings(now=1)),
+        claim_digest(digest_of(files), Settings(now=2)),
+        claim_digest(digest_of(files), Settings(now=1, tag="x")),
+        claim_digest(digest_of(files), Settings(now=1, device_links="first")),
+        claim_digest(digest_of(files), Settings(now=1, event_types=("a",))),
     ]
     assert len({base, *others}) == 9
     for same in (Settings(now=1, max_reject_share=0.5), Settings(now=1, mixed_workspaces=True)):
-        assert claim_digest(files, same) == base
+        assert claim_digest(digest_of(files), same) == base
+
+
+def digest_of(files: list[SourceFile]) -> str:
+    export = Export()
+    export.add(files)
+    return export.digest
 
 
 def test_an_equal_run_takes_over_the_clock_and_a_different_one_is_refused(

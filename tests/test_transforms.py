@@ -207,14 +207,14 @@ FIGURES_OF_ONE_UNIT = {
 
 
 def context(output: str, units: int) -> RunContext:
-    digest, settings = claim(output, [], SETTINGS, "a test", now_given=True, overwrite=False)
+    digest, settings = claim(output, "", SETTINGS, "a test", now_given=True, overwrite=False)
     plan = Plan.for_input(units=units, files=units, input_bytes=1000)
     return RunContext(output, digest, settings, plan, "a test", {}, {}, started=NOW, launcher_process=0)
 
 
 def test_the_whole_graph_publishes_a_report_and_a_manifest(export: Export, output: str) -> None:
     export(ADA, GUEST, AGAIN)
-    units = cut_units(discover([str(Path(output).parent / "export")]))
+    units = list(cut_units(discover([str(Path(output).parent / "export")])))
     with new_pipeline() as pipeline:
         build(pipeline, units, context(output, units=1))
     rows = json.loads(Path(output, "report.json").read_bytes())["rows"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pipelines.sample_export import write_export
-from transforms.currents.paths import cut_units, discover
+from transforms.currents.listing import discover
+from transforms.currents.paths import cut_units
 from transforms.identity.evidence import gather
 from transforms.identity.forest import resolve
 from transforms.identity.links import LinkTable, NodeTable, unpack

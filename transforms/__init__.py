@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transforms.currents.paths import SourceFile, Unit, cut_units, discover
+    from transforms.currents.listing import discover
+    from transforms.currents.paths import SourceFile, Unit, cut_units
     from transforms.elements import Keyed
     from transforms.formatting import FormatEvents
     from transforms.inspecting import rows_of
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from transforms.settings import Plan, Settings
 else:
     _HOMES = {
-        "transforms.currents.paths": ("SourceFile", "Unit", "cut_units", "discover"),
+        "transforms.currents.listing": ("discover",),
+        "transforms.currents.paths": ("SourceFile", "Unit", "cut_units"),
         "transforms.elements": ("Keyed",),
         "transforms.formatting": ("FormatEvents",),
         "transforms.inspecting": ("rows_of",),

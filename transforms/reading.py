@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 import orjson
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
-from apache_beam.typehints import with_input_types
+from apache_beam.typehints import with_input_types, with_output_types
 
 from transforms.currents.paths import Unit
 from transforms.elements import (
@@ -26,7 +26,35 @@ from transforms.elements import (
 )  # fmt: skip
 from transforms.identity.evidence import gather
 from transforms.run import progress
+from transforms.run.plan_files import read_units
 from transforms.settings import Plan, Settings
+
+
+@with_input_types(Keyed)
+@with_output_types(Keyed)
+@dataclasses.dataclass
+class ReadPlan(beam.PTransform):
+    """Reads units that were too many for the graph out of the files that the launcher wrote them to.
+
+    In: (file number; path). Out: ``(unit number, Unit.to_bytes())``.
+
+    Example::
+
+        units = pipeline | beam.Create([(0, b"out/_plan/part-00000.units")]) | ReadPlan()
+    """
+
+    def expand(self, paths: beam.PCollection[Keyed]) -> beam.PCollection[Keyed]:
+        return (
+            paths
+            | "SpreadPlan" >> beam.GroupByKey()  # (file number, [path])
+            | "ReadPlanFile" >> beam.ParDo(_ReadPlan()).with_output_types(Keyed)
+        )
+
+
+class _ReadPlan(beam.DoFn):
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
+        for path in element[1]:
+            yield from read_units(path.decode())
 
 
 @with_input_types(Keyed)
@@ -40,7 +68,7 @@ class ReadIds(beam.PTransform):
 
     Example: a row with user_id "p1" and external_user_id "ada" becomes one link::
 
-        units = pipeline | beam.Create([(unit.number, unit.to_bytes()) for unit in cut_units(discover(["export"]))])
+        units = pipeline | beam.Create([(unit.number, unit.to_bytes()) for unit in survey(["export"]).in_order()])
         ids = units | ReadIds(Settings(now=1772323200), Plan.for_input(units=1, files=1, input_bytes=900))
         ids.links | beam.FlatMap(rows_of)
         # {"kind": "link", "a": "user_id:p1", "b": "external_user_id:ada", "time": 1772320000, …}

@@ -1,4 +1,4 @@
-"""Which files an export has, in which order, and how they are cut into work units.
+"""What a path of an export says, and how files are cut into work units; ``listing`` finds the files.
 
 Braze writes ``…/event_type=TYPE/date=YYYY-MM-DD-HH/version=N/ENV/….avro`` (older exports: a schema id and a zone for
 the last two), and its notifications escape ``=`` and ``+`` as ``%3D`` and ``%2B``. Nothing else of a path is relied on.
@@ -10,21 +10,24 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import posixpath
 import re
+import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import orjson
 
-from transforms.stores.store import Entry, Store, join, store_for
+from transforms.stores.store import Entry, join
 
 UNIT_BYTES = 16 << 20
 UNIT_FILES = 2048
+UNIT_NAME_BYTES = 4_000_000
+"""Of the paths of one unit, which travels as one element; a store's longest paths would make 2,048 files larger."""
 
 _EVENT_TYPE = re.compile(r"(?:^|/)event_type(?:=|%3[Dd])([^/]+)/")
 _HOUR = re.compile(r"(?:^|/)date(?:=|%3[Dd])(\d{4})-(\d\d)-(\d\d)-(\d\d)(?:/|$)")
 _GLOB = re.compile(r"[*?\[]")
+_NUMBER = struct.Struct("<I")
 
 
 class NoFiles(Exception):
@@ -54,13 +57,33 @@ class Unit:
     files: tuple[SourceFile, ...]
 
     def to_bytes(self) -> bytes:
-        rows = [[f.path, f.name, f.size, f.version, f.event_type] for f in self.files]
-        return zlib.compress(orjson.dumps([self.number, rows]), 1)
+        return number_unit(self.number, pack_files(self.files))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Unit:
-        number, rows = orjson.loads(zlib.decompress(data))
-        return cls(number, tuple(SourceFile(*row) for row in rows))
+        (number,) = _NUMBER.unpack_from(data)
+        return cls(number, unpack_files(data[_NUMBER.size :]))
+
+
+def number_unit(number: int, packed: bytes) -> bytes:
+    """``Unit.to_bytes`` of packed files."""
+    return _NUMBER.pack(number) + packed
+
+
+def pack_files(files: Iterable[SourceFile]) -> bytes:
+    """Files as bytes. A name is most often the end of its path, and then only its length is kept."""
+    rows = [
+        [f.path, len(f.name) if f.path.endswith(f.name) else f.name, f.size, f.version, f.event_type] for f in files
+    ]
+    return zlib.compress(orjson.dumps(rows), 1)
+
+
+def unpack_files(packed: bytes) -> tuple[SourceFile, ...]:
+    """The files of ``pack_files``."""
+    return tuple(
+        SourceFile(path, name if isinstance(name, str) else path[len(path) - name :], size, version, event_type)
+        for path, name, size, version, event_type in orjson.loads(zlib.decompress(packed))
+    )
 
 
 def event_type_of(path: str) -> str | None:
@@ -85,95 +108,25 @@ def hour_of(path: str) -> int | None:
         return None
 
 
-def discover(
-    inputs: Sequence[str], *, since: int | None = None, until: int | None = None, skip: Iterable[str] = ()
-) -> list[SourceFile]:
-    """Every Avro file of the inputs (folders, globs, files), each once, in the fixed order.
-
-    ``since`` (inclusive) and ``until`` (exclusive) are UNIX seconds that the hour of ``date=`` is held against; files
-    without one are in. ``skip`` names files to leave out, by their path or their name relative to the input.
-
-    Raises:
-        NoFiles: an input matches nothing, or the hours leave nothing.
-    """
-    skipped = {form: name for name in skip for form in (name, store_for(name).absolute(name))}
-    unused = set(skipped.values())
-    found: dict[str, SourceFile] = {}
-    for source in inputs:
-        entries = list(_matches(source, store_for(source)))
-        if not entries:
-            raise NoFiles(f"no .avro file matches --input {source}{_nearest_folder(source)}")
-        for name, entry in entries:
-            if not name.isprintable() and _is_torn(name):
-                raise NoFiles(f"the name {name.encode('utf-8', 'surrogateescape')!r} is no UTF-8: rename the file")
-            named = skipped.get(entry.path) or skipped.get(name)
-            if named is not None:
-                unused.discard(named)
-                continue
-            found.setdefault(entry.path, SourceFile(entry.path, name, entry.size, entry.version, event_type_of(name)))
-            # A type in the part of the path that the user typed counts too.
-            if found[entry.path].event_type is None:
-                kind = event_type_of(entry.path)
-                found[entry.path] = dataclasses.replace(found[entry.path], event_type=kind)
-    if unused:
-        raise NoFiles(f"--skip {min(unused)} is none of the files found: name it by its path, or as rejects/ does")
-    hours = ((file, _first(hour_of(file.name), hour_of(file.path))) for file in found.values())
-    files = [
-        file
-        for file, hour in hours
-        if hour is None or ((since is None or hour >= since) and (until is None or hour < until))
-    ]
-    if not files:
-        raise NoFiles(f"none of {len(found)} files is left by --since, --until and --skip: widen them")
-    files.sort(key=_order)
-    return files
-
-
-def cut_units(files: Sequence[SourceFile], unit_bytes: int = UNIT_BYTES, unit_files: int = UNIT_FILES) -> list[Unit]:
+def cut_units(
+    files: Iterable[SourceFile], unit_bytes: int = UNIT_BYTES, unit_files: int = UNIT_FILES
+) -> Iterator[Unit]:
     """Cut ordered files into units of about ``unit_bytes`` of input (a larger file is a unit of its own)."""
-    units: list[Unit] = []
     pending: list[SourceFile] = []
-    size = 0
+    number = 0
+    size = names = 0
     for file in files:
-        if pending and (size + file.size > unit_bytes or len(pending) >= unit_files):
-            units.append(Unit(len(units), tuple(pending)))
-            pending, size = [], 0
+        length = len(file.path) if file.path.isascii() else len(file.path.encode("utf-8", "surrogateescape"))
+        full = size + file.size > unit_bytes or len(pending) >= unit_files or names + length > UNIT_NAME_BYTES
+        if pending and full:
+            yield Unit(number, tuple(pending))
+            number, pending = number + 1, []
+            size = names = 0
         pending.append(file)
         size += file.size
+        names += length
     if pending:
-        units.append(Unit(len(units), tuple(pending)))
-    return units
-
-
-def _is_torn(name: str) -> bool:
-    """Whether a file's name has bytes that are no UTF-8: no report could name it."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _first(hour: int | None, other: int | None) -> int | None:
-    return other if hour is None else hour
-
-
-def _order(file: SourceFile) -> tuple[bytes, bytes]:
-    return file.name.encode("utf-8", "surrogateescape"), file.path.encode("utf-8", "surrogateescape")
-
-
-def _matches(source: str, store: Store) -> Iterator[tuple[str, Entry]]:
-    """(Name relative to the input, entry) of each file that one input reaches."""
-    root = store.absolute(source)
-    single = store.entry(root)
-    if single is not None:
-        yield posixpath.basename(root), single
-    elif store.is_folder(root):
-        yield from _below(root, store)
-    elif _GLOB.search(root):
-        base = root[: _GLOB.search(root).start()].rpartition("/")[0] or "/"  # type: ignore[union-attr]
-        if store.is_folder(base):
-            yield from ((name, entry) for name, entry in _below(base, store) if below(entry.path, root))
+        yield Unit(number, tuple(pending))
 
 
 def below(path: str, source: str) -> bool:
@@ -184,17 +137,33 @@ def below(path: str, source: str) -> bool:
     """
     if path.startswith(join(source, "")) or path == source:
         return True
-    return _GLOB.search(source) is not None and _pattern(source).match(path) is not None
+    return has_glob(source) and matches_glob(path, source)
+
+
+def has_glob(source: str) -> bool:
+    """Whether an input may be a glob; what exists under that very name is none."""
+    return _GLOB.search(source) is not None
+
+
+def before_glob(source: str) -> tuple[str, str]:
+    """The folder that all matches of a glob lie below, and what their paths relative to it begin with.
+
+    >>> before_glob("/in/x/event_type=*/date=2026*")
+    ('/in/x', 'event_type=')
+    """
+    found = _GLOB.search(source)
+    folder, _, beginning = source[: found.start() if found else len(source)].rpartition("/")
+    return folder or "/", beginning
+
+
+def matches_glob(path: str, glob: str) -> bool:
+    """Whether a glob names a path, or a folder above it."""
+    return _pattern(glob).match(path) is not None
 
 
 @functools.lru_cache(maxsize=64)
 def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile(_glob_regex(glob) + r"(?:/.*)?\Z", re.DOTALL)
-
-
-def _below(folder: str, store: Store) -> Iterator[tuple[str, Entry]]:
-    prefix = len(join(folder, ""))
-    return ((entry.path[prefix:], entry) for entry in store.list(folder) if entry.path.endswith(".avro"))
 
 
 def _glob_regex(pattern: str) -> str:
@@ -215,15 +184,3 @@ def _glob_regex(pattern: str) -> str:
         else:
             parts.append(re.escape(token))
     return "".join(parts)
-
-
-def _nearest_folder(source: str) -> str:
-    store = store_for(source)
-    path = store.absolute(source)
-    if store.is_folder(path):
-        return ": the folder is there, but holds no .avro file"
-    while path and path != posixpath.dirname(path):
-        path = posixpath.dirname(path)
-        if store.is_folder(path):
-            return f": the nearest folder that exists is {path}"
-    return ""

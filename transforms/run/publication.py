@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from transforms.currents.paths import SourceFile, below
+from transforms.currents.paths import below
 from transforms.settings import Settings
 from transforms.stores.store import Conflict, is_temporary, join, store_for
 
 MANIFEST = "_manifest.json"
 CLAIM = "_claim.json"
 REPORTS = ("report.json", "report.html")
-FOLDERS = ("events", "profiles", "rejects", "deletions", "identities")
+FOLDERS = ("events", "profiles", "rejects", "deletions", "identities", "_plan")
 FORMAT = 1
 # Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
 _GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "thorough"})
@@ -68,17 +68,14 @@ def publish_file(output: str, path: str, data: bytes, rows: int | None) -> Writt
     return describe(path, data, rows)
 
 
-def claim_digest(files: Iterable[SourceFile], settings: Settings) -> str:
-    """SHA-256 over names, sizes and versions of the inputs and over the settings that shape the output."""
+def claim_digest(files_digest: str, settings: Settings) -> str:
+    """SHA-256 over the digest of the inputs (``Export.digest``) and the settings that shape the output."""
     shaping = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _GUARDS}
-    digest = hashlib.sha256(orjson.dumps([FORMAT, shaping], option=orjson.OPT_SORT_KEYS))
-    for file in files:
-        digest.update(f"\n{file.name}\0{file.size}\0{file.version}".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    return hashlib.sha256(orjson.dumps([FORMAT, shaping, files_digest], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def claim(
-    output: str, files: Sequence[SourceFile], settings: Settings, command: str, *, now_given: bool, overwrite: bool
+    output: str, files_digest: str, settings: Settings, command: str, *, now_given: bool, overwrite: bool
 ) -> tuple[str, Settings]:
     """Take the folder for this run; returns (digest, settings) as claimed.
 
@@ -101,7 +98,7 @@ def claim(
             held = orjson.loads(present)
             if not now_given:
                 settings = dataclasses.replace(settings, now=held["now"])
-            digest = claim_digest(files, settings)
+            digest = claim_digest(files_digest, settings)
             if digest == held["digest"]:
                 if held.get("failed"):
                     store.put(join(output, CLAIM), _claim_body(digest, settings, command))
@@ -114,7 +111,7 @@ def claim(
             clear(output)
             if not now_given:
                 settings = dataclasses.replace(settings, now=own_now)
-        digest = claim_digest(files, settings)
+        digest = claim_digest(files_digest, settings)
         try:
             store.put_if_absent(join(output, CLAIM), _claim_body(digest, settings, command))
             return digest, settings
