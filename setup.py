@@ -27,8 +27,12 @@ setup(
         "zstandard>=0.23",
     ],
     extras_require={
+        # What submission imports of Beam's own extra gcp, which would bring sixty packages to every worker.
+        "dataflow": ["google-auth-httplib2>=0.1,<0.3", "google-cloud-dataflow-client>=0.13,<0.14"],
         "test": [
             "backports.zstd; python_version < '3.14'",
+            "google-auth-httplib2>=0.1,<0.3",
+            "google-cloud-dataflow-client>=0.13,<0.14",
             "hypothesis>=6.100",
             "mypy>=1.14",
             "polars>=2.0",
