@@ -94,7 +94,7 @@ def _submit(units: Work, context: RunContext, options: Options, servers: list[An
 
 @contextlib.contextmanager
 def _unheard(said: list[str], verbose: bool) -> Iterator[None]:
-    """Keeps what programs write that Beam starts (it builds a package) out of the terminal, for the sake of a failure."""
+    """Keeps what programs write that Beam starts (one builds a package) out of the terminal, for failures' sake."""
     if verbose:
         yield
         return

@@ -8,13 +8,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import secrets
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +20,7 @@ import grpc
 import psutil
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from tests.tools import lacking, require, require_worker_python
+from tests.tools import require, require_worker_python
 from tests.whole_run import ROOT
 
 _START_SECONDS = 30.0
@@ -57,7 +53,7 @@ def listens(host: str, port: int) -> bool:
 
 
 def project(folder: Path) -> Path:
-    """A copy of this program's source, for ``--setup_file``: a build leaves its traces there, and two may come at once."""
+    """A copy of this program's source, for ``--setup_file``: builds leave traces, and two may come at once."""
     for name in ("pipelines", "transforms"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml"):
@@ -93,7 +89,7 @@ def job_server(folder: Path) -> Iterator[JobServer]:
     port = free_port()
     log = folder / "prism.log"
     command = [require("prism"), f"--job_port={port}", "--serve_http=false", "--log_kind=text"]
-    with _process(command, log, folder, os.environ):
+    with started(command, log, folder, os.environ):
         wait_for(lambda: listens("127.0.0.1", port), what="Prism")
         yield JobServer(port, log)
 
@@ -108,9 +104,10 @@ class Pool:
 
     def workers(self) -> list[psutil.Process]:
         """Its processes that run steps."""
-        return [child for child in self._children() if "sdk_worker_main" in " ".join(_words(child))]
+        return [child for child in self.processes() if "sdk_worker_main" in " ".join(_words(child))]
 
-    def _children(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """All that the pool consists of and has started."""
         try:
             return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -122,13 +119,13 @@ def pool(folder: Path, environment: Mapping[str, str]) -> Iterator[Pool]:
     """A worker pool on this host, in an environment of its own that lacks this program."""
     python = overlay(folder / "environment")
     port = free_port()
-    command = [str(python), *_POOL, f"--service_port={port}", f"--container_executable={_boot(folder)}"]
-    with _process(command, folder / "pool.log", folder, _clean(python, environment)) as process:
+    command = [str(python), *POOL, f"--service_port={port}", f"--container_executable={_boot(folder)}"]
+    with started(command, folder / "pool.log", folder, clean(python, environment)) as process:
         wait_for(lambda: listens("127.0.0.1", port), what="the worker pool")
         yield Pool(f"localhost:{port}", process, folder / "pool.log")
 
 
-_POOL = ("-m", "apache_beam.runners.worker.worker_pool_main")
+POOL = ("-m", "apache_beam.runners.worker.worker_pool_main")
 
 
 def overlay(folder: Path) -> Path:
@@ -149,7 +146,7 @@ def _boot(folder: Path) -> Path:
     return script
 
 
-def _clean(python: Path, environment: Mapping[str, str]) -> dict[str, str]:
+def clean(python: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """What a worker's host knows: nothing of the submitter's but what is given."""
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return {
@@ -162,7 +159,7 @@ def _clean(python: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _process(
+def started(
     command: list[str], log: Path, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process and all that come of it, ended at the end whatever happens."""
