@@ -252,6 +252,8 @@ def _check_waiting(found: Submission) -> None:
         raise UsageError(
             f"--no_wait: the steps of {found.runner} run in this process here, which must stay until they end"
         )
+    if found.no_wait and found.own_job_server:
+        raise UsageError("--no_wait needs --job_endpoint: a job server that this command starts ends with it")
 
 
 def _check_dataflow(found: Submission) -> None:
