@@ -25,13 +25,14 @@ from pipelines.runners import check_answers
 from pipelines.summary import lines
 from transforms.currents.listing import survey
 from transforms.currents.paths import NoFiles
-from transforms.run.plan_files import PlanFiles, Work, hand_out
+from transforms.run.plan_files import Work, hand_out, is_swept, paths_below
 from transforms.run.publication import CLAIM, MANIFEST, Refused, claim, inside, release, sweep, tidy
 from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import Denied, StoreError, join, store_for
 
 PUBLISHED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+FINISHING_SECONDS = 60.0  # that an equal run gets between its sweep and its manifest
 
 
 def main(argv: Sequence[str]) -> int:
@@ -87,14 +88,16 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
         started=started,
         launcher_process=os.getpid() if options.submission.local else 0,
     )
+    work: Work = ()
     try:
-        if not _work(hand_out(export, options.output), context, options):
+        work = hand_out(export, options.output)
+        if not _work(work, context, options):
             return None
     except LostSight as error:
         if not _is_published(options.output, digest):
             raise RunFailed(cause(error)) from error
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) or not _is_published(options.output, digest):
+        if isinstance(error, KeyboardInterrupt) or not _is_published(options.output, digest, work):
             with contextlib.suppress(StoreError):
                 release(options.output, digest)
             if isinstance(error, Exception):
@@ -124,23 +127,29 @@ def _work(units: Work, context: RunContext, options: Options) -> bool:
         if not is_torn(error):
             raise
         # Damage that only whole rows show: who is who is found out again, from whole rows alone.
-        plan = units.paths if isinstance(units, PlanFiles) else ()
-        sweep(options.output, [path[len(join(context.output, "")) :] for path in plan])
+        sweep(options.output, paths_below(units, context.output))
         thorough = dataclasses.replace(context.settings, thorough=True)
         run_locally(units, dataclasses.replace(context, settings=thorough), options)
     return True
 
 
-def _is_published(output: str, digest: str) -> bool:
-    """Whether the folder holds this very run although it failed here: an equal one, beside it, has published it."""
+def _is_published(output: str, digest: str, work: Work = ()) -> bool:
+    """Whether the folder holds this very run although it failed here: an equal one, beside it, has published it, or is
+    about to, which shows in that it has swept the plan.
+    """
     try:
-        store = store_for(output)
-        held = store.get(join(output, CLAIM))
-        return (
-            held is not None and json.loads(held)["digest"] == digest and store.get(join(output, MANIFEST)) is not None
-        )
+        until = time.monotonic() + FINISHING_SECONDS if is_swept(work) else 0.0
+        while time.monotonic() < until and not _holds(output, digest):
+            time.sleep(0.5)
+        return _holds(output, digest)
     except StoreError:
         return False
+
+
+def _holds(output: str, digest: str) -> bool:
+    store = store_for(output)
+    held = store.get(join(output, CLAIM))
+    return held is not None and json.loads(held)["digest"] == digest and store.get(join(output, MANIFEST)) is not None
 
 
 def _check_truth(path: str) -> None:

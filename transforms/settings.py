@@ -50,12 +50,13 @@ class Plan:
     id_shards: int
     key_shards: int
     person_shards: int
+    read_concurrency: int = 32  # files that one process has asked a store for at once; shapes nothing
 
     @classmethod
-    def for_input(cls, units: int, files: int, input_bytes: int) -> Plan:
+    def for_input(cls, units: int, files: int, input_bytes: int, read_concurrency: int = 32) -> Plan:
         shards = min(512, 1 + input_bytes // _BYTES_A_SHARD)
         id_shards = min(512, 1 + input_bytes // _BYTES_AN_ID_SHARD)
-        return cls(units, files, input_bytes, id_shards=id_shards, key_shards=shards, person_shards=shards)
+        return cls(units, files, input_bytes, id_shards, shards, shards, read_concurrency)
 
 
 _BYTES_A_SHARD = 512 << 20

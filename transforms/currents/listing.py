@@ -242,9 +242,10 @@ class _Source:
 
 
 def _sorted(store: Store, folder: str, beginning: str) -> Iterable[Entry]:
-    found = store.list(folder)
+    if getattr(store, "remote", False):
+        return store.list(folder, beginning)  # type: ignore[call-arg]
     prefix = join(folder, beginning)
-    return sorted((entry for entry in found if entry.path.startswith(prefix)), key=_path_bytes)
+    return sorted((entry for entry in store.list(folder) if entry.path.startswith(prefix)), key=_path_bytes)
 
 
 def _path_bytes(entry: Entry) -> bytes:

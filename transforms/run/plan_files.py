@@ -37,6 +37,16 @@ Work = Sequence[Unit] | PlanFiles
 """What the job begins with."""
 
 
+def is_swept(work: Work) -> bool:
+    """Whether the plan is gone: somebody has finished in the folder, or is about to, or has taken it."""
+    return isinstance(work, PlanFiles) and any(store_for(path).entry(path) is None for path in work.paths)
+
+
+def paths_below(work: Work, output: str) -> list[str]:
+    """The plan's files relative to the output."""
+    return [path[len(join(output, "")) :] for path in work.paths] if isinstance(work, PlanFiles) else []
+
+
 def hand_out(export: Export, output: str) -> Work:
     """The units, largest first, or the files of the output that they were written to.
 
