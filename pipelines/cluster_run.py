@@ -47,7 +47,7 @@ def run_elsewhere(units: Work, context: RunContext, options: Options) -> bool:
         LostSight: the job server does not answer any more; the job may go on all the same.
     """
     where = options.submission
-    with _servers() as servers, _loopback(context, where), _interruptible():
+    with _servers() as servers, _loopback(context, options), _interruptible():
         result = _submit(units, context, options, servers)
         if where.given.get(TEMPLATE):
             _tell("template", str(where.given[TEMPLATE]))
@@ -58,7 +58,8 @@ def run_elsewhere(units: Work, context: RunContext, options: Options) -> bool:
         if not where.waits:
             return False
         try:
-            _wait(result, where)
+            with _interruptible():  # again: a job server that was started has put its own handler there
+                _wait(result, where)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_cancel(result, where)) from None
         return True
@@ -236,12 +237,15 @@ def _servers() -> Iterator[list[Any]]:
 
 
 @contextlib.contextmanager
-def _loopback(context: RunContext, where: Submission) -> Iterator[None]:
+def _loopback(context: RunContext, options: Options) -> Iterator[None]:
     """Where the steps run in this process: its memory, its temporary files and a live line, as of a local run."""
-    if not where.loopback:
+    if not options.submission.loopback:
         yield
         return
     memory.keep_freed()
+    hook = threading.excepthook
+    if not options.verbose:
+        threading.excepthook = _pass_over
     with temporary_folder() as folder:
         live = Live(folder, context.plan)
         live.start()
@@ -249,6 +253,11 @@ def _loopback(context: RunContext, where: Submission) -> Iterator[None]:
             yield
         finally:
             live.stop()
+    threading.excepthook = hook  # after an interruption there are threads that have yet to end
+
+
+def _pass_over(args: threading.ExceptHookArgs) -> None:
+    """Beam's own threads end in tracebacks when the job server goes before them."""
 
 
 @contextlib.contextmanager

@@ -57,11 +57,17 @@ def run(source: Path, output: Path, *more: str) -> int:
 
 
 def start(
-    source: Path, output: Path, *more: str, patch: str = "", flags: tuple[str, ...] = FLAGS, **environment: str
+    source: Path | str,
+    output: Path | str,
+    *more: str,
+    patch: str = "",
+    flags: tuple[str, ...] = FLAGS,
+    temporary: Path | None = None,
+    **environment: str,
 ) -> subprocess.Popen[str]:
     """Start the command as a process group of its own; ``patch`` is Python to run before it."""
     driver = _DRIVER % (UNIT_FILES, patch)
-    temporary = output.parent / "temporary"  # where those that are killed leave theirs
+    temporary = temporary or Path(output).parent / "temporary"  # where those that are killed leave theirs
     temporary.mkdir(exist_ok=True)
     argv = [sys.executable, "-c", driver, f"--input={source}", f"--output={output}", *flags, *more]
     return subprocess.Popen(

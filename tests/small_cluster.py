@@ -20,6 +20,7 @@ import grpc
 import psutil
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
+from tests.several_units import start
 from tests.tools import require, require_worker_python
 from tests.whole_run import ROOT
 
@@ -52,13 +53,32 @@ def listens(host: str, port: int) -> bool:
     return True
 
 
-def project(folder: Path) -> Path:
-    """A copy of this program's source, for ``--setup_file``: builds leave traces, and two may come at once."""
+def project(folder: Path, appended: Mapping[str, str] | None = None) -> Path:
+    """A copy of this program's source, for ``--setup_file``: builds leave traces, and two may come at once.
+
+    ``appended`` is Python to add to the end of modules of the copy, by their path: so that a step takes its time.
+    """
     for name in ("pipelines", "transforms"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
+    for name, code in (appended or {}).items():
+        with (folder / name).open("a", encoding="utf-8") as module:
+            module.write(code)
     return folder / "setup.py"
+
+
+UNHURRIED = {
+    "transforms/formatting.py": """
+import time
+_at_once = publish_file
+def publish_file(*arguments):
+    written = _at_once(*arguments)
+    time.sleep(1.5)
+    return written
+"""
+}
+"""Workers that rest after each file that they have written: something can happen to them in the middle."""
 
 
 @dataclasses.dataclass
@@ -189,3 +209,23 @@ def _words(process: psutil.Process) -> list[str]:
     with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
         return process.cmdline()
     return []
+
+
+def submit(
+    folder: Path,
+    source: str | Path,
+    output: str | Path,
+    *flags: str,
+    patch: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """The command with small units, its temporary files in ``folder``."""
+    place = folder / "submitter"
+    place.mkdir(exist_ok=True)
+    return start(source, output, *flags, patch=patch, temporary=place, **(environment or {}))
+
+
+def ended(process: subprocess.Popen[str], seconds: float = 120) -> tuple[int, str, str]:
+    """(Exit status, standard output, standard error) of a process."""
+    out, error = process.communicate(timeout=seconds)
+    return process.returncode, out, error

@@ -1,0 +1,86 @@
+"""Steps in this process, directed by a job server: local files may be used, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.several_units import Source, published
+from tests.small_cluster import ended, submit, wait_for
+from tests.tools import require
+from transforms.run.publication import MANIFEST
+
+
+def test_prism_with_the_steps_in_this_process_publishes_the_same(undisturbed: Source, tmp_path: Path) -> None:
+    source, expected = undisturbed
+    prism = require("prism")
+    job = submit(tmp_path, source, tmp_path / "out", "--runner=PrismRunner", f"--prism_location={prism}")
+    status, out, error = ended(job)
+    assert (status, error) == (0, "")
+    assert published(tmp_path / "out") == expected
+    assert out.splitlines()[0].startswith("job        job-001")
+    assert not list((tmp_path / "submitter").iterdir())
+    assert not processes_of(job.pid)
+
+
+def processes_of(group: int) -> str:
+    """The processes of a group that is to be gone, for a message."""
+    told = subprocess.run(["ps", "-o", "pid=,args=", "-g", str(group)], capture_output=True, text=True, check=False)
+    return told.stdout
+
+
+_UNHURRIED = """
+import logging
+logging.disable(logging.CRITICAL)
+import transforms.formatting
+_at_once = transforms.formatting.publish_file
+def slowly(*arguments):
+    written = _at_once(*arguments)
+    time.sleep(1.5)
+    return written
+transforms.formatting.publish_file = slowly
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_with_its_own_job_server_leaves_nothing_behind(
+    number: int, undisturbed: Source, tmp_path: Path
+) -> None:
+    source, expected = undisturbed
+    place = ("--runner=PrismRunner", f"--prism_location={require('prism')}")
+    job = submit(tmp_path, source, tmp_path / "out", *place, patch=_UNHURRIED)
+    wait_for(lambda: list((tmp_path / "out").glob("events/*.gz")), 60, "the first shard")
+    os.kill(job.pid, number)
+    status, _, error = ended(job, 30)
+    assert status == 130, error
+    assert error.count("\n") == 1
+    assert "interrupted: the job is cancelled, nothing is published" in error
+    assert not (tmp_path / "out" / MANIFEST).exists()
+    assert not processes_of(job.pid)
+    assert not list((tmp_path / "submitter").iterdir())
+
+    status, _, error = ended(submit(tmp_path, source, tmp_path / "out", *place))
+    assert (status, error) == (0, "")
+    assert published(tmp_path / "out") == expected
+
+
+def test_an_endpoint_that_is_no_job_server_is_said_in_time(undisturbed: Source, tmp_path: Path) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(8)  # connections are taken, and nothing is ever said
+        place = f"--job_endpoint=127.0.0.1:{deaf.getsockname()[1]}"
+        began = time.monotonic()
+        flags = ("--runner=PortableRunner", "--environment_type=LOOPBACK", place, "--job_server_timeout=3")
+        status, _, error = ended(submit(tmp_path, undisturbed[0], tmp_path / "out", *flags))
+    assert status == 1
+    assert time.monotonic() - began < 30
+    assert "is no job server" in error
+    assert error.count("\n") == 1
+    assert json.loads((tmp_path / "out" / "_claim.json").read_bytes())["failed"]  # the folder is free for another
