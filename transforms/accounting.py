@@ -15,6 +15,13 @@ import orjson
 Tally = dict[str, Any]
 
 EXAMPLES = 20
+SHOWN = 500
+"""Characters of a value that an example or a figure's name shows."""
+
+_NAMES_KEPT = 100
+_TYPES_KEPT = 1_000
+_OTHERS = "(others)"
+_TALLY_BYTES = 4_000_000
 
 
 class AccountingError(Exception):
@@ -44,6 +51,15 @@ def merge(into: Tally, other: Tally) -> Tally:
 
 def _first(value: Any) -> Any:
     return sorted(value, key=orjson.dumps)[:EXAMPLES] if isinstance(value, list) else value
+
+
+def shown(value: Any) -> Any:
+    """A value as an example shows it: long texts by their beginning.
+
+    >>> shown("x" * 501) == "x" * 500 + "…", shown("x" * 500) == "x" * 500, shown(None)
+    (True, True, None)
+    """
+    return f"{value[:SHOWN]}…" if isinstance(value, str) and len(value) > SHOWN else value
 
 
 def in_turn(by_reason: dict[str, list[Any]]) -> list[Any]:
@@ -123,24 +139,47 @@ def _example(example: dict[str, Any]) -> str:
     return f"{example['file']}{''.join(places)}: {example['detail']}"
 
 
-def bound(total: Tally) -> Tally:
-    """Keep the figures about limits small, in place: names come from the data, and may be millions.
+def pack_bounded(tally: Tally) -> bytes:
+    """A tally as bytes, with no more names from the data than an element holds; the tally is bounded in place."""
+    names, types = _NAMES_KEPT, _TYPES_KEPT
+    packed = pack(bound(tally, names, types))
+    while len(packed) > _TALLY_BYTES and types > 1:
+        names, types = max(1, names // 2), max(1, types // 2)
+        packed = pack(bound(tally, names, types))
+    return packed
+
+
+def bound(total: Tally, names: int = _NAMES_KEPT, types: int = _TYPES_KEPT) -> Tally:
+    """Keep small, in place, what is counted by names that come from the data, of which there may be millions.
 
     The most frequent stay; the others are summed under "(others)".
     """
     for kind, events in total.get("limits", {}).items():
         for event, keys in events.items():
-            events[event] = _most(keys, _NAMES_KEPT)
-        if len(events) > _NAMES_KEPT:
-            sums = {event: sum(keys.values()) for event, keys in events.items()}
-            kept = _most(sums, _NAMES_KEPT)
-            small = {event: keys for event, keys in events.items() if event in kept}
-            total["limits"][kind] = {**small, _OTHERS: {_OTHERS: kept[_OTHERS]}}
+            events[event] = _most(keys, names)
+        total["limits"][kind] = _most_by(events, names, named=True)
+    columns: dict[str, Tally] = total.get("unknown_columns", {})
+    for event_type, counts in columns.items():
+        columns[event_type] = _most(counts, names)
+    if columns:
+        total["unknown_columns"] = _most_by(columns, names, named=True)
+    persons: Tally = total.get("persons", {})
+    for holder, key in (
+        (total, "rows_by_type"), (total, "withheld_by_type"), (total, "unknown_types"), (persons, "by_type"),
+    ):  # fmt: skip
+        if key in holder:
+            holder[key] = _most_by(holder[key], types, named=False)
     return total
 
 
-_NAMES_KEPT = 100
-_OTHERS = "(others)"
+def _most_by(by_name: dict[str, dict[str, int]], most: int, *, named: bool) -> dict[str, dict[str, int]]:
+    """``_most`` of names with counts of their own, which are summed under their own names or, ``named``, all in one."""
+    if len(by_name) <= most:
+        return by_name
+    kept = _most({name: sum(counts.values()) for name, counts in by_name.items()}, most)
+    small = {name: counts for name, counts in by_name.items() if name in kept and name != _OTHERS}
+    others = merged(counts for name, counts in by_name.items() if name not in small)
+    return {**small, _OTHERS: {_OTHERS: sum(others.values())} if named else others}
 
 
 def _most(counts: dict[str, int], most: int) -> dict[str, int]:

@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 
-from transforms.accounting import Tally, merge, pack
+from transforms.accounting import Tally, merge, pack_bounded
 
 Keyed = tuple[int, bytes]
 
@@ -99,7 +99,6 @@ class Traffic:
 
     def sent(self, element: bytes) -> bytes:
         """Count an element that leaves; returns it."""
-        self.figures["max_element_bytes"] = max(self.figures["max_element_bytes"], len(element))
         return self._count("sent", element)
 
     def received(self, element: bytes) -> bytes:
@@ -107,6 +106,7 @@ class Traffic:
         return self._count("received", element)
 
     def _count(self, way: str, element: bytes) -> bytes:
+        self.figures["max_element_bytes"] = max(self.figures["max_element_bytes"], len(element))
         kind = self.figures[way].setdefault(KINDS[element[:1]], {"elements": 0, "bytes": 0})
         kind["elements"] += 1
         kind["bytes"] += len(element)
@@ -123,7 +123,7 @@ class Meter(Traffic):
 
     def tally(self, figures: Tally) -> Keyed:
         """The figures with this step's own added, as an element; all tallies meet under one key."""
-        return 0, tagged(TALLY, pack(self.add_to(figures)))
+        return 0, tagged(TALLY, pack_bounded(self.add_to(figures)))
 
     def add_to(self, figures: Tally) -> Tally:
         """The figures with this step's own added, in place."""

@@ -31,8 +31,8 @@ from transforms.elements import (
     untagged,
 )  # fmt: skip
 from transforms.identity.columns import array
-from transforms.identity.evidence import sharded
-from transforms.identity.links import split, unpack
+from transforms.identity.evidence import dealt, sharded
+from transforms.identity.links import unpack
 from transforms.identity.persons import ANSWERS
 from transforms.identity.repeats import unpack_answer
 from transforms.mixpanel.unit import UnitFormatter
@@ -94,7 +94,7 @@ class _FormatUnit(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
         number, parts = element
         meter = Meter("write_events")
-        told = _Told.of(number, parts)
+        told = _Told.of(number, parts, meter)
         reader = UnitReader(told.unit, told.checksums)
         formatter = UnitFormatter([file.name for file in told.unit.files], told.answers, self._settings)
         seen = np.zeros(told.row_count, bool)
@@ -147,13 +147,13 @@ class _Told:
     kept_for: np.ndarray
 
     @classmethod
-    def of(cls, number: int, parts: Iterable[bytes]) -> _Told:
+    def of(cls, number: int, parts: Iterable[bytes], meter: Meter) -> _Told:
         head, unit_bytes = None, b""
         answered = keys = 0
         tables: list[pa.Table] = []
         drops, kept = [], []
         for element in parts:
-            tag, body = untagged(element)
+            tag, body = untagged(meter.received(element))
             if tag == UNIT:
                 size, rest = unnumbered(body)
                 head, unit_bytes = orjson.loads(rest[:size]), rest[size:]
@@ -209,11 +209,7 @@ def _by_person(tables: list[pa.Table], count: int) -> Iterator[tuple[int, bytes]
         return
     table = pa.concat_tables(tables).unify_dictionaries()
     shard = (array(table["person"]).to_numpy() % np.uint64(count)).astype(np.int64)
-    for number in range(count):
-        chosen = np.flatnonzero(shard == number)
-        part = table if count == 1 else table.take(pa.array(chosen))
-        for block in split(part):
-            yield number, block
+    yield from dealt(table, shard, count)
 
 
 def _unit_figures(told: _Told, damaged_files: int, tally: Tally) -> Tally:

@@ -11,8 +11,8 @@ import pyarrow as pa
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types, with_output_types
 
-from transforms.accounting import Tally, bound, merge, pack
-from transforms.elements import FILE, TALLY, Keyed, Meter, tagged, untagged
+from transforms.accounting import Tally, merge, pack, pack_bounded
+from transforms.elements import FILE, MAXIMUM_BYTES, TALLY, Keyed, Meter, tagged, untagged
 from transforms.identity.links import unpack
 from transforms.identity.months import count_persons
 from transforms.mixpanel.gzip_lines import GzipLines
@@ -115,7 +115,8 @@ class MergeTallies(beam.CombineFn):
         total: Tally = {}
         for accumulator in accumulators:
             merge(total, orjson.loads(untagged(accumulator)[1]))
-        return tagged(TALLY, pack(bound(total)))
+            merge(total, {"max_element_bytes": len(accumulator)})
+        return tagged(TALLY, pack_bounded(total))
 
     def extract_output(self, accumulator: bytes) -> bytes:
         return accumulator
@@ -162,10 +163,12 @@ class _Publish(beam.DoFn):
         files: list[Written] = []
         total: Tally = {}
         for item in element[1]:
-            tag, body = untagged(item)
+            tag, body = untagged(meter.received(item))
             if tag == FILE:
                 files.append(Written.from_bytes(body))
             else:
                 merge(total, orjson.loads(body))
-        yield publish_run(self._context, files, meter.add_to(total))
+        report = publish_run(self._context, files, meter.add_to(total))
+        # Of very many files it is in the folder only.
+        yield report if len(report) < MAXIMUM_BYTES else orjson.dumps({"status": orjson.loads(report)["status"]})
         progress.advance("publish", 1, 0)

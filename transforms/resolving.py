@@ -35,7 +35,7 @@ from transforms.identity import repeats
 from transforms.identity.answers import answer_table, identity_files
 from transforms.identity.certificate import certify
 from transforms.identity.columns import array
-from transforms.identity.evidence import sharded
+from transforms.identity.evidence import WORKSPACES_KEPT, sharded
 from transforms.identity.forest import resolve
 from transforms.identity.links import LinkTable, NodeTable, split, unpack
 from transforms.identity.score import score
@@ -51,8 +51,9 @@ class MixedWorkspaces(Exception):
 
     def __init__(self, workspaces: dict[str, str]) -> None:
         found = ", ".join(f"[{name}] in {file}" for name, file in sorted(workspaces.items())[:5])
+        count = f"{len(workspaces)}{' or more' if len(workspaces) >= WORKSPACES_KEPT else ''}"
         super().__init__(
-            f"the export has rows of {len(workspaces)} workspaces (app_group_id): {found}; their external ids may mean "
+            f"the export has rows of {count} workspaces (app_group_id): {found}; their external ids may mean "
             "different people: run each on its own, or say --mixed_workspaces if they mean the same"
         )
 
@@ -123,6 +124,7 @@ class _Gathered:
                 merge(self.traffic, told.get("traffic", {}))
                 for workspace, file in told["workspaces"].items():
                     self.workspaces[workspace] = min(file, self.workspaces.get(workspace, file))
+        self.workspaces = dict(sorted(self.workspaces.items())[:WORKSPACES_KEPT])
         self.links, self.nodes, self.deleted = links.result(), nodes.result(), deleted.result()
 
 

@@ -14,6 +14,8 @@ from transforms.currents.decode import FileDamage, decode
 from transforms.currents.paths import Unit
 from transforms.stores.store import Changed, store_for
 
+_LONGEST_TYPE = 1_000  # of a name in a schema, which may be of any length
+
 
 @dataclasses.dataclass(eq=False)
 class Rows:
@@ -79,7 +81,7 @@ class UnitReader:
             container = read_container(content)
             del content
             kind = file.event_type or (container.schema.event_type if container.schema else "")
-            self._types.append(kind)
+            self._types.append(kind[:_LONGEST_TYPE])
             self.damages.extend((position, damage) for damage in container.damages)
             self.file_starts.append(self.row_count)
             self.row_count += container.rows

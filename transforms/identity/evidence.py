@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.accounting import SHOWN, shown
 from transforms.currents import catalog
 from transforms.currents.paths import Unit
 from transforms.currents.units import Rows, UnitReader
 from transforms.identity.columns import array, text
-from transforms.identity.hashing import shards
+from transforms.identity.hashing import hash_of, shards
 from transforms.identity.ids import USER_ID, given
 from transforms.identity.links import LINKS, NODES, NodeTable, from_rows, split, unique_links
 from transforms.identity.persons import usable_or_null
@@ -25,6 +26,9 @@ from transforms.settings import Settings
 COLUMNS = (
     "id", "time", "user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open", "app_group_id",
 )  # fmt: skip
+
+WORKSPACES_KEPT = 100
+"""Of a unit, and of the run: more than one is too many, and a column of anything may stand in their place."""
 
 Blocks = list[tuple[int, bytes]]
 """(Shard, packed table) pairs."""
@@ -41,7 +45,7 @@ class UnitEvidence:
         asked: how many those are.
         keys: event-id keys by shard; ``key_count`` of them.
         row_count: rows by the block headers; ``rows`` those that were decoded.
-        workspaces: ``app_group_id`` to the first file that has it.
+        workspaces: ``app_group_id`` to the first file that has it, the least few of them.
     """
 
     links: Blocks
@@ -143,9 +147,13 @@ def sharded(table: pa.Table, by: str, count: int) -> Blocks:
     """A table in packed blocks, by the shard of one of its columns."""
     if not table.num_rows:
         return []
-    if count == 1:
+    return dealt(table, None if count == 1 else shards(array(table[by]), count), count)
+
+
+def dealt(table: pa.Table, shard: np.ndarray | None, count: int) -> Blocks:
+    """A table in packed blocks, by the shard of each row."""
+    if count == 1 or shard is None:
         return [(0, block) for block in split(table)]
-    shard = shards(array(table[by]), count)
     order = np.argsort(shard, kind="stable")
     bounds = np.searchsorted(shard[order], np.arange(count + 1))
     return [
@@ -171,8 +179,11 @@ def _note_workspaces(rows: Rows, names: list[str], workspaces: dict[str, str]) -
     if values is None:
         return
     encoded = values.dictionary_encode()
-    for number, workspace in enumerate(encoded.dictionary.to_pylist()):
-        if workspace is not None and workspace.strip():
-            place = pc.index(encoded.indices, number).as_py()
-            name = names[int(rows.file[place])]
-            workspaces[workspace] = min(name, workspaces.get(workspace, name))
+    numbers = {workspace: number for number, workspace in enumerate(encoded.dictionary.to_pylist())}
+    for workspace in sorted(workspace for workspace in numbers if workspace and workspace.strip())[:WORKSPACES_KEPT]:
+        place = pc.index(encoded.indices, numbers[workspace]).as_py()
+        name = names[int(rows.file[place])]
+        label = workspace if len(workspace) <= SHOWN else f"{shown(workspace)} {hash_of(workspace)}"
+        workspaces[label] = min(name, workspaces.get(label, name))
+    for label in sorted(workspaces)[WORKSPACES_KEPT:]:
+        del workspaces[label]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 
@@ -33,6 +35,11 @@ def hash64(values: pa.Array, seed: int = 0) -> np.ndarray:
         state *= _MIX
         hashes[rows] = state ^ (state >> np.uint64(32))
     return hashes
+
+
+def hash_of(text: str) -> str:
+    """A digest that stands for a long text, in 32 characters."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def shards(values: pa.Array, count: int) -> np.ndarray:

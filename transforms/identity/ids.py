@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.identity.columns import plain, string_buffers
+from transforms.identity.hashing import hash_of
 
 ID_TYPES = ("device_id", "external_user_id", "user_id")
 """In bytewise order, so ids ordered by (position here, id) are ordered by (type, id) and by "type:id" too."""
@@ -38,6 +39,11 @@ DISALLOWED = frozenset(
 )
 """Values that Mixpanel takes for no id at all; compared without blanks around them and without case."""
 
+ID_BYTES = 1_000_000
+"""From here on a value is no id: Mixpanel refuses every event that has it."""
+
+_LONGEST_EVENT_ID = 1_000
+
 _LONGEST_WORD = max(len(word) for word in DISALLOWED if set(word) - set("0-"))
 _WORDS = pa.array(sorted(DISALLOWED))
 
@@ -57,8 +63,21 @@ def given(ids: pa.Array) -> np.ndarray:
     return there
 
 
+def short(event_ids: pa.Array) -> pa.Array:
+    """Event ids, those of more than a thousand bytes by their beginning and a digest: here they only tell an order."""
+    if not len(event_ids) or (pc.max(pc.binary_length(event_ids)).as_py() or 0) <= _LONGEST_EVENT_ID:
+        return event_ids
+    return pa.array(
+        [
+            text if text is None or len(text) <= _LONGEST_EVENT_ID else f"{text[:_LONGEST_EVENT_ID]}…{hash_of(text)}"
+            for text in event_ids.to_pylist()
+        ],
+        event_ids.type,
+    )
+
+
 def usable(values: pa.Array) -> np.ndarray:
-    """True for each id of ``values`` that names someone: not null, disallowed, blank, or only zeros and dashes.
+    """True for each id of ``values`` that names someone: not null, disallowed, blank, huge, or only zeros and dashes.
 
     Made for distinct values: those with blanks at an end or letters beyond ASCII are looked at one by one.
     """
@@ -69,7 +88,7 @@ def usable(values: pa.Array) -> np.ndarray:
     start, end, data = string_buffers(values)
     length = end - start
     some = length > 0
-    result = some & np.asarray(values.is_valid())
+    result = some & (length < ID_BYTES) & np.asarray(values.is_valid())
     data = data if data.size else np.zeros(1, dtype=np.uint8)
     first = data[np.where(some, start, 0)]
     last = data[np.where(some, end - 1, 0)]
@@ -78,10 +97,10 @@ def usable(values: pa.Array) -> np.ndarray:
     if used.size and used.max() >= 0x80:
         beyond_ascii = np.concatenate(([0], np.cumsum(used >= 0x80, dtype=np.int64)))
         odd |= beyond_ascii[end - start[0]] > beyond_ascii[start - start[0]]
-    short = np.flatnonzero(result & ~odd & (length <= _LONGEST_WORD))
-    if short.size:
-        words = pc.ascii_lower(values.take(pa.array(short)))
-        result[short[np.asarray(pc.is_in(words, value_set=_WORDS.cast(words.type)))]] = False
+    brief = np.flatnonzero(result & ~odd & (length <= _LONGEST_WORD))
+    if brief.size:
+        words = pc.ascii_lower(values.take(pa.array(brief)))
+        result[brief[np.asarray(pc.is_in(words, value_set=_WORDS.cast(words.type)))]] = False
     slow = np.flatnonzero(result & odd)
     if slow.size:
         result[slow] = [_is_usable(text) for text in values.take(pa.array(slow)).to_pylist()]

@@ -31,6 +31,7 @@ from transforms.identity.ids import (
     OWN,
     PROFILE,
     USER_ID,
+    short,
     usable,
 )
 from transforms.identity.tables import LinkTable, NodeTable, unique_links
@@ -106,9 +107,25 @@ def pack(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
     with pa.ipc.new_stream(sink, table.schema.remove_metadata(), options=options) as writer:
-        for batch in table.replace_schema_metadata().combine_chunks().to_batches():
+        for batch in _compact(table.replace_schema_metadata().combine_chunks()).to_batches():
             writer.write_batch(batch)
     return bytes(sink.getvalue())
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """The table with dictionaries of the values that it has: a slice would take along all that the whole table has."""
+    for position, field in enumerate(table.schema):
+        if not pa.types.is_dictionary(field.type) or not table.num_rows:
+            continue
+        column = table.column(position).chunk(0)  # of combined chunks, without nulls
+        used = np.zeros(len(column.dictionary), dtype=bool)
+        indices = np.asarray(column.indices)
+        used[indices] = True
+        if not used.all():
+            place = pa.array((np.cumsum(used) - 1)[indices], column.indices.type)
+            values = column.dictionary.filter(pa.array(used))
+            table = table.set_column(position, field, pa.DictionaryArray.from_arrays(place, values))
+    return table
 
 
 def unpack(block: bytes) -> pa.Table:
@@ -171,7 +188,7 @@ def _links(rank: int, a: _Ids, b: _Ids, seen_at: _Evidence) -> pa.Table:
     if not rows.size:
         return LINKS.empty_table()
     group, groups = groups_of(a.codes[rows] * len(b.names) + b.codes[rows])
-    event_id = pc.fill_null(plain(seen_at.event_id.take(pa.array(rows))), "").cast(pa.string())
+    event_id = short(pc.fill_null(plain(seen_at.event_id.take(pa.array(rows))), "").cast(pa.string()))
     file = seen_at.file[rows]
     paths = pa.array(list(seen_at.paths), pa.string())
     chosen = least_rows(group, groups, seen_at.time[rows], event_id, file, paths)

@@ -137,7 +137,7 @@ def unpack_answer(answer: bytes) -> tuple[np.ndarray, np.ndarray]:
     return rows[:count], rows[count:]
 
 
-def split_answer(answer: bytes, max_rows: int = 1_000_000) -> list[bytes]:
+def split_answer(answer: bytes, max_rows: int = 500_000) -> list[bytes]:
     """An answer in parts of at most ``max_rows`` rows of each kind, one at least."""
     drop, kept_for = unpack_answer(answer)
     parts = max(1, -(-max(len(drop), len(kept_for)) // max_rows))

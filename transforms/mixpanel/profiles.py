@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.currents import catalog
+from transforms.identity.ids import short
 from transforms.mixpanel.custom import parse_object
 from transforms.mixpanel.events import column, text_column
 from transforms.mixpanel.limits import PROFILE_NESTED_BYTES, nested
@@ -82,7 +83,7 @@ def attributes(table: pa.Table, distinct_id: pa.Array) -> pa.Table:
         distinct_id.take(place),
         pa.array(names, pa.string()),
         _time_ms(table).take(place),
-        column(table, "id").take(place),
+        short(column(table, "id").take(place)),
         pa.array(values, pa.string()),
     ]
     return latest(pa.Table.from_arrays(columns, schema=ATTRIBUTES))
@@ -140,7 +141,9 @@ def unknown_attributes(table: pa.Table) -> dict[str, str]:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(nested(value, PROFILE_NESTED_BYTES) if isinstance(value, (dict, list)) else value).decode()
+    kept = nested(value, PROFILE_NESTED_BYTES) if isinstance(value, (dict, list)) else value
+    # Mixpanel cuts texts at 255; here only those that no update, and no element, has room for.
+    return orjson.dumps(kept[:PROFILE_NESTED_BYTES] if isinstance(kept, str) else kept).decode()
 
 
 def _country(value: Any) -> str:

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.accounting import EXAMPLES, Tally, bound, merge
+from transforms.accounting import EXAMPLES, Tally, bound, merge, shown
 from transforms.currents import catalog
 from transforms.currents.paths import event_type_of
 from transforms.identity.months import day_counts, month_counts, person_months
@@ -90,7 +90,8 @@ class UnitFormatter:
                     "reasons": {damage["reason"]: lost or 1},
                     "examples": {
                         damage["reason"]: [
-                            {k: line[k] for k in ("file", "block", "reason", "detail")} | {"rows_lost": lost}
+                            {k: shown(line[k]) for k in ("block", "reason", "detail")}
+                            | {"file": line["file"], "rows_lost": lost}
                         ]
                     },
                 }
@@ -163,7 +164,7 @@ class UnitFormatter:
         if kind is None:
             merge(self.output.tally, {"unknown_types": {event_type: {"rows": count}}})
             return
-        extra = {n: count - table[n].null_count for n in table.column_names if n not in kind.properties}
+        extra = {shown(n): count - table[n].null_count for n in table.column_names if n not in kind.properties}
         if extra and count:
             merge(self.output.tally, {"unknown_columns": {event_type: extra}})
 
@@ -208,7 +209,7 @@ class UnitFormatter:
             line: dict[str, Any] = {"reason": reason, "detail": _detail(reason, record, self._settings), **where}
             line |= {"event_type": event_type, "id": record.get("id")}
             if len(examples.setdefault(reason, [])) < EXAMPLES:
-                examples[reason].append(dict(line))
+                examples[reason].append({k: v if k == "file" else shown(v) for k, v in line.items()})
             line["record"] = {key: value for key, value in record.items() if value is not None}
             lines.append(orjson.dumps(line, default=str) + b"\n")
         self.output.rejects.add(b"".join(lines), len(lines))

@@ -147,7 +147,8 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
             "rows_per_second": round(rows["read"] / wall) if wall > 0 else 0,
             "peak_memory_bytes": _peak_memory(context, total),
             "largest_shuffle_element_bytes": total.get("max_element_bytes", 0),
-            "shuffled": dict(sorted(total.get("sent", {}).items())),
+            # Where a step has no figures of its own to send, what it sent is counted where it arrived.
+            "shuffled": dict(sorted({**total.get("received", {}), **total.get("sent", {})}.items())),
         },
         "outputs": [
             {"path": f.path, "rows": f.rows, "bytes": f.bytes} for f in sorted(files, key=lambda file: file.path)
