@@ -106,8 +106,8 @@ class Submission:
         for name, option in OPTIONS.items():
             if option.default is not None and name not in given and self.runner in RUNNERS_OF[name]:
                 given[name] = option.default
-        if self.loopback:
-            given["environment_type"] = "LOOPBACK"
+        if self.runner in JOB_SERVERS:  # said outright, since Beam has its own idea of what is local
+            given.setdefault("environment_type", "LOOPBACK" if self.loopback else "DOCKER")
         if self.runner == PRISM:  # a server of this job's own, that can be stopped with it
             given["experiments"] = [*given.get("experiments", []), "disable_prism_server_singleton"]
         for name, value in given.items():

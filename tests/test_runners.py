@@ -278,6 +278,10 @@ def test_what_this_command_decides_for_beam() -> None:
     assert {"--job_server_timeout=7", "--max_cache_memory_usage_mb=0"} <= set(ours)
     assert not {"--job_server_timeout=30", "--max_cache_memory_usage_mb=64"} & set(ours)
     assert "--environment_type=LOOPBACK" in parsed(PRISM).submission.argv()
+    assert "--environment_type=LOOPBACK" in parsed(FLINK).submission.argv()
+    # Beam would take these for LOOPBACK, since no cluster is named.
+    for runner in (FLINK, SPARK, PRISM):
+        assert "--environment_type=DOCKER" in parsed(runner, SERVER, SETUP).submission.argv()
     for runner in RUNNERS:
         argv = parsed(runner, *NEEDED[runner]).submission.argv()
         assert argv[-1] == "--no_save_main_session"
@@ -331,3 +335,16 @@ def test_the_environment_of_workers_is_no_place_for_secrets(text: str, capsys: p
     )
     assert "--environment_option would put a secret into logs" in message
     parsed(PORTABLE, *more, '--environment_config={"command": "/boot", "env": {"AWS_REGION": "eu-central-1"}}')
+
+
+def test_the_documentation_has_each_option_as_help_does() -> None:
+    page = (ROOT / "docs" / "runners.md").read_text("utf-8")
+    text = page.partition("## Options of the runners")[2]
+    documented = dict(re.findall(r"^\| `--(\w+)[^|]*` \| (.+) \|$", text, re.MULTILINE))
+    assert list(documented) == list(OPTIONS)
+    for name, option in OPTIONS.items():
+        assert documented[name].replace("`", "") == option.help
+    for group in GROUPS:
+        assert f"### Options of {group.title}\n" in text
+    for runner in RUNNERS:
+        assert f"`{runner}`" in page
