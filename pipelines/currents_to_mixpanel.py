@@ -25,8 +25,10 @@ from pipelines.runners import check_answers
 from pipelines.summary import lines
 from transforms.currents.listing import survey
 from transforms.currents.paths import NoFiles
+from transforms.run.claims import claim, published_by_equal, release
+from transforms.run.folder import MANIFEST, Refused, inside, sweep
 from transforms.run.plan_files import Work, hand_out, is_swept, paths_below
-from transforms.run.publication import CLAIM, MANIFEST, Refused, claim, inside, release, sweep, tidy
+from transforms.run.publication import tidy
 from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import Denied, StoreError, join, store_for
@@ -106,8 +108,11 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
     finally:
         tidy(options.output)
     report = store_for(options.output).get(join(options.output, "report.json"))
-    if report is None:
-        raise StoreError(f"{options.output} has no report.json although the run ended: something removes its files")
+    if report is None or not published_by_equal(options.output, digest):
+        raise StoreError(
+            f"{options.output} has no {MANIFEST} of this run although the job ended: something removes its files, or "
+            "the job did not write it"
+        )
     published: dict[str, Any] = json.loads(report)
     return published
 
@@ -139,17 +144,11 @@ def _is_published(output: str, digest: str, work: Work = ()) -> bool:
     """
     try:
         until = time.monotonic() + FINISHING_SECONDS if is_swept(work) else 0.0
-        while time.monotonic() < until and not _holds(output, digest):
+        while time.monotonic() < until and not published_by_equal(output, digest):
             time.sleep(0.5)
-        return _holds(output, digest)
+        return published_by_equal(output, digest)
     except StoreError:
         return False
-
-
-def _holds(output: str, digest: str) -> bool:
-    store = store_for(output)
-    held = store.get(join(output, CLAIM))
-    return held is not None and json.loads(held)["digest"] == digest and store.get(join(output, MANIFEST)) is not None
 
 
 def _check_truth(path: str) -> None:

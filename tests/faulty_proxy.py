@@ -160,7 +160,7 @@ def _keeps_alive(answer: _Message) -> bool:
 
 
 async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Message | None:
-    """The next request whole; None where the client closed the connection. ``Expect: 100-continue`` is answered here."""
+    """The next request, whole; None where the client has closed. ``Expect: 100-continue`` is answered here."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:

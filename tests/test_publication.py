@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from tests.whole_run import read_output
 from transforms.currents.listing import Export
 from transforms.currents.paths import SourceFile
 from transforms.run import publication
-from transforms.run.publication import claim_digest
+from transforms.run.claims import claim_digest
 from transforms.settings import Settings
-from transforms.stores import store
+from transforms.stores import local
 
 pytestmark = pytest.mark.usefixtures("small_units")
 
@@ -118,13 +119,14 @@ def test_a_finished_folder_is_refused_and_overwrite_removes_its_manifest_first(
     assert before == {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
 
     deleted: list[str] = []
-    delete = store.LocalStore.delete
+    delete = local.LocalStore.delete
 
-    def recorded(self: store.LocalStore, path: str) -> None:
-        deleted.append(path)
-        delete(self, path)
+    def recorded(self: local.LocalStore, paths: Iterable[str]) -> None:
+        listed = list(paths)
+        deleted.extend(listed)
+        delete(self, listed)
 
-    monkeypatch.setattr(store.LocalStore, "delete", recorded)
+    monkeypatch.setattr(local.LocalStore, "delete", recorded)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transforms.reading.gather", _fail)
         assert run(source, output, "--overwrite") == 1
@@ -207,14 +209,14 @@ def test_a_run_whose_folder_is_taken_by_force_leaves_it_alone(
     source, _ = undisturbed
     assert run(source, tmp_path / "alone", *winner_flags) == 0
     output = tmp_path / "out"
-    put, finish = store.LocalStore.put_if_absent, publication.finish
+    put, finish = local.LocalStore.put_if_absent, publication.finish
     winners: list[tuple[str, str]] = []
 
     def let_the_other_win() -> None:
         if not winners:
             winners.append(start(source, output, "--overwrite", *winner_flags).communicate(timeout=60))
 
-    def put_after_the_other(self: store.LocalStore, path: str, data: bytes) -> bool:
+    def put_after_the_other(self: local.LocalStore, path: str, data: bytes) -> bool:
         if moment in path:
             let_the_other_win()
         return put(self, path, data)
@@ -224,7 +226,7 @@ def test_a_run_whose_folder_is_taken_by_force_leaves_it_alone(
             let_the_other_win()
         finish(*arguments)
 
-    monkeypatch.setattr(store.LocalStore, "put_if_absent", put_after_the_other)
+    monkeypatch.setattr(local.LocalStore, "put_if_absent", put_after_the_other)
     monkeypatch.setattr("transforms.run.report.finish", finish_after_the_other)
     assert run(source, output, *loser_flags) == 1
     message = capsys.readouterr().err

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transforms.publishing import CountPersons, Publish, WriteProfiles
     from transforms.reading import ReadIds
     from transforms.resolving import AnswerUnits, FindRepeats, ResolveIdentities
-    from transforms.run.publication import claim
+    from transforms.run.claims import claim
     from transforms.run.report import RunContext
     from transforms.settings import Plan, Settings
 else:
@@ -33,7 +33,7 @@ else:
         "transforms.publishing": ("CountPersons", "Publish", "WriteProfiles"),
         "transforms.reading": ("ReadIds",),
         "transforms.resolving": ("AnswerUnits", "FindRepeats", "ResolveIdentities"),
-        "transforms.run.publication": ("claim",),
+        "transforms.run.claims": ("claim",),
         "transforms.run.report": ("RunContext",),
         "transforms.settings": ("Plan", "Settings"),
     }

@@ -1,0 +1,167 @@
+"""Whose an output folder is: ``_claim.json``, created and changed by conditional puts alone.
+
+The claim holds a digest of the inputs and of every flag that shapes the output. Equal runs may share a folder, one
+after the other or at once, for they write equal bytes; a different one is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import secrets
+import time
+from typing import Any
+
+import orjson
+
+from transforms.run.folder import CLAIM, MANIFEST, Refused, own_sizes, refuse_foreign, reports_agree
+from transforms.settings import Settings
+from transforms.stores.store import Conflict, StoreError, join, store_for
+
+FORMAT = 1
+# Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
+_GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "thorough"})
+_FAILED = "failed"  # in a claim: true where the run failed and its folder is free
+_CLEARING = "clearing"  # in a claim: a text of its own while its run removes what was there before
+_CLEARING_SECONDS = 10.0
+_ATTEMPTS = 20
+
+
+class NotOurs(Exception):
+    """Another run took the folder while this one was at work."""
+
+
+def claim_digest(files_digest: str, settings: Settings) -> str:
+    """SHA-256 over the digest of the inputs (``Export.digest``) and the settings that shape the output."""
+    shaping = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _GUARDS}
+    return hashlib.sha256(orjson.dumps([FORMAT, shaping, files_digest], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def claim(
+    output: str, files_digest: str, settings: Settings, command: str, *, now_given: bool, overwrite: bool
+) -> tuple[str, Settings]:
+    """Take the folder for this run; returns (digest, settings) as claimed.
+
+    A run without ``--now`` that goes on where an equal one was killed takes over that one's clock. A folder whose run
+    failed is free for any other. Of different runs that reach for a folder at once, one has it.
+
+    Raises:
+        Refused: the folder holds a finished run, another run, or files that are none of ours.
+    """
+    refuse_foreign(output)
+    store, path = store_for(output), join(output, CLAIM)
+    for attempt in range(_ATTEMPTS):
+        found = store.load(path)
+        content, version = found or (b"{}", None)
+        held = orjson.loads(content)
+        theirs = settings if now_given or not held else dataclasses.replace(settings, now=held["now"])
+        is_equal = claim_digest(files_digest, theirs) == held.get("digest")
+        published = None if overwrite or _CLEARING in held else store.get(join(output, MANIFEST))
+        # Killed while it took the place of an equal run's, a run may have left its own reports: that is mended.
+        if published is not None and not (is_equal and not reports_agree(output, published)):
+            raise Refused(f"{output} holds a finished run: choose another --output, or replace it with --overwrite")
+        joins = is_equal and (not overwrite or attempt > 0)  # an equal one that came between began when this one did
+        if held and not (joins or overwrite or held.get(_FAILED)):
+            raise Refused(
+                f"{output} belongs to another run: [{held['command']}]; this one is [{command}] (or its input "
+                "files have changed since): choose another --output, or replace that run with --overwrite"
+            )
+        own = theirs if joins else settings
+        body = {"format": FORMAT, "digest": claim_digest(files_digest, own), "now": own.now, "command": command}
+        try:
+            if _CLEARING in held or (held and not is_equal) or (overwrite and not joins):
+                _take_over(output, body, held, version)
+            elif not held or held.get(_FAILED):
+                _put(output, body, version)
+            return body["digest"], own
+        except Conflict:
+            continue  # somebody else was first: see who
+    raise Refused(f"{output} is claimed and freed by other runs all the time: choose another --output")
+
+
+def _take_over(output: str, body: dict[str, Any], held: dict[str, Any], version: str | None) -> None:
+    """Remove the run that held the folder; the claim says so meanwhile, so that nobody else does.
+
+    Raises:
+        Conflict: somebody else was first.
+    """
+    store, path = store_for(output), join(output, CLAIM)
+    until = time.monotonic() + (_CLEARING_SECONDS if _CLEARING in held and not held.get(_FAILED) else 0)
+    while time.monotonic() < until:  # the run that is clearing the folder may be alive
+        time.sleep(0.2)
+        found = store.load(path)
+        if found is None or found[1] != version:
+            raise Conflict(f"{path} has changed")
+    clearing = _put(output, {**body, _CLEARING: secrets.token_hex(8)}, version)
+    try:
+        store.delete([join(output, MANIFEST)])  # first, so that no reader takes what is left for a run
+        store.delete(own_sizes(output))
+    except BaseException:
+        with contextlib.suppress(StoreError):
+            release(output, body["digest"])
+        raise
+    found = store.load(path)
+    if found is None or found[0] != clearing:
+        raise Conflict(f"{path} has changed")
+    _put(output, body, found[1])
+
+
+def _put(output: str, body: dict[str, Any], version: str | None) -> bytes:
+    """Write the claim in place of that version, or of none; returns its bytes.
+
+    Raises:
+        Conflict: it is another by now.
+    """
+    store, path = store_for(output), join(output, CLAIM)
+    data = orjson.dumps(body, option=orjson.OPT_INDENT_2)
+    if version is None:
+        store.put_if_absent(path, data)
+    else:
+        store.put(path, data, version)
+    return data
+
+
+def hold(output: str, digest: str) -> None:
+    """Make sure that the folder is still this run's, and no other's for the taking.
+
+    Raises:
+        NotOurs: it is not.
+    """
+    for _ in range(_ATTEMPTS):
+        found = store_for(output).load(join(output, CLAIM))
+        held = orjson.loads(found[0]) if found else {}
+        if found is None or held["digest"] != digest or _CLEARING in held:
+            raise NotOurs(
+                f"{output} was taken by another run (--overwrite) while this one was at work: this one is not published"
+            )
+        if not held.pop(_FAILED, False):  # an equal one failed beside this one
+            return
+        with contextlib.suppress(Conflict):
+            _put(output, held, found[1])
+            return
+    raise NotOurs(f"{output} is claimed and freed by other runs all the time: this one is not published")
+
+
+def release(output: str, digest: str) -> None:
+    """Mark the folder of a run that failed, so that a run with other flags need not ask for ``--overwrite``.
+
+    An equal run that is still at work may publish all the same.
+    """
+    store = store_for(output)
+    found = store.load(join(output, CLAIM))
+    if found is None or store.get(join(output, MANIFEST)) is not None:
+        return
+    held = orjson.loads(found[0])
+    if held["digest"] == digest:
+        with contextlib.suppress(Conflict):  # then it is somebody else's by now
+            _put(output, {**held, _FAILED: True}, found[1])
+
+
+def published_by_equal(output: str, digest: str) -> bool:
+    """Whether the folder holds the finished run of this digest: this very run, or an equal one beside it."""
+    store = store_for(output)
+    held = orjson.loads(store.get(join(output, CLAIM)) or b"{}")
+    if held.get("digest") != digest or _CLEARING in held:
+        return False
+    return store.get(join(output, MANIFEST)) is not None

@@ -1,0 +1,89 @@
+"""What of an output folder is a run's: the names that runs write; no other is ever removed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterable
+
+import orjson
+
+from transforms.currents.paths import below
+from transforms.stores.store import is_temporary, join, store_for
+
+MANIFEST = "_manifest.json"
+CLAIM = "_claim.json"
+REPORTS = ("report.json", "report.html")
+
+_LINES, _TABLES, _PLAN = ("events", "profiles", "rejects", "deletions"), ("identities",), ("_plan",)
+_OWN = re.compile(
+    rf"report\.(json|html)|({'|'.join(_LINES)})/part-\d+\.ndjson\.gz|({'|'.join(_TABLES)})/[a-z]+-\d+\.parquet"
+    rf"|({'|'.join(_PLAN)})/part-\d+\.units"
+)
+
+
+class Refused(Exception):
+    """The output folder cannot be used; the message says why and what to do."""
+
+
+def own_sizes(output: str) -> dict[str, int]:
+    """Size by whole path of every file that runs write before their manifest, left-over temporary ones among them."""
+    store = store_for(output)
+    if not store.is_folder(output):
+        return {}
+    prefix = len(join(output, ""))
+    return {
+        entry.path: entry.size
+        for entry in store.list(output)
+        if _OWN.fullmatch(entry.path, prefix) or is_temporary(entry.path)
+    }
+
+
+def sweep(output: str, keep: Iterable[str]) -> dict[str, int]:
+    """Remove what an interrupted run left in the folder and this one does not name.
+
+    Returns the sizes of what is kept, by paths relative to the output.
+    """
+    sizes = own_sizes(output)
+    prefix = join(output, "")
+    kept = {prefix + path for path in keep}
+    store_for(output).delete([path for path in sizes if path not in kept])
+    return {path[len(prefix) :]: size for path, size in sizes.items() if path in kept}
+
+
+def reports_agree(output: str, manifest: bytes) -> bool:
+    """Whether the reports that stand in the folder are those that its manifest names."""
+    for entry in orjson.loads(manifest)["files"]:
+        if entry["path"] in REPORTS:
+            data = store_for(output).get(join(output, entry["path"]))
+            if data is None or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                return False
+    return True
+
+
+def refuse_foreign(output: str) -> None:
+    """A folder with files of someone else's is never written into, nor cleared; the first is looked for, not all.
+
+    Raises:
+        Refused: it has some, or is a file.
+    """
+    store = store_for(output)
+    entry = store.entry(output)
+    if entry is not None and not (store.remote and entry.size == 0):  # some tools mark a folder by an empty object
+        raise Refused(f"--output {output} is a file: name a folder")
+    if not store.is_folder(output):
+        return
+    prefix = len(join(output, ""))
+    with contextlib.suppress(FileNotFoundError):  # a run that shares the folder swept it while we looked
+        for entry in store.list(output):
+            name = entry.path[prefix:]
+            marks_folder = store.remote and entry.size == 0 and name in (*_LINES, *_TABLES, *_PLAN)
+            if not (name in (MANIFEST, CLAIM) or _OWN.fullmatch(name) or is_temporary(name) or marks_folder):
+                raise Refused(f"{output} holds [{name}], which is no run's: choose an empty or new folder for --output")
+
+
+def inside(output: str, inputs: Iterable[str]) -> str | None:
+    """The input that an output folder is, or lies below; None where it lies apart."""
+    place = store_for(output).absolute(output)
+    return next((source for source in inputs if below(place, store_for(source).absolute(source))), None)
