@@ -19,7 +19,10 @@ from transforms.currents import catalog
 from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD
 
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/architecture.md", "docs/report.md")}
+PAGES = {
+    name: (ROOT / name).read_text("utf-8")
+    for name in ("README.md", "docs/architecture.md", "docs/report.md", "docs/runners.md")
+}
 NOW = 1_772_400_000  # 2026-03-01, the day of the sample
 IDS = ("distinct_id", "$user_id", "$device_id", "$insert_id")
 HIDDEN_FLAGS = {"--direct_num_workers", "--direct_running_mode"}
@@ -42,9 +45,10 @@ def test_every_flag_is_described_and_none_that_does_not_exist() -> None:
 
 
 def test_the_choices_and_defaults_of_flags_are_those_of_the_parser() -> None:
+    lines = (README + PAGES["docs/runners.md"]).splitlines()
     for action in flags.parser()._actions:
-        flag = action.option_strings[-1]
-        row = next((line for line in README.splitlines() if line.startswith(f"| `{flag} ")), "")
+        flag = action.option_strings[0]
+        row = next((line for line in lines if line.startswith(f"| `{flag} ")), "")
         for choice in set(action.choices or ()) - {"original"} if flag not in HIDDEN_FLAGS else ():
             assert choice in row, f"{flag} {choice} is not in the README's table"
         if isinstance(action.default, (int, float, str)) and not isinstance(action.default, bool) and row:
