@@ -2,6 +2,11 @@
 
 from setuptools import find_packages, setup
 
+_S3 = ["boto3>=1.36"]
+_AZURE = ["azure-identity>=1.16", "azure-storage-blob>=12.20"]
+# What submission imports of Beam's own extra gcp, which would bring sixty packages to every worker.
+_DATAFLOW = ["google-auth-httplib2>=0.1,<0.3", "google-cloud-dataflow-client>=0.13,<0.14"]
+
 setup(
     name="currents-to-mixpanel",
     version="0.1.0",
@@ -27,13 +32,17 @@ setup(
         "zstandard>=0.23",
     ],
     extras_require={
-        # What submission imports of Beam's own extra gcp, which would bring sixty packages to every worker.
-        "dataflow": ["google-auth-httplib2>=0.1,<0.3", "google-cloud-dataflow-client>=0.13,<0.14"],
+        "s3": _S3,
+        "azure": _AZURE,
+        "dataflow": _DATAFLOW,
+        "all": [*_S3, *_AZURE, *_DATAFLOW],
         "test": [
+            *_S3,
+            *_AZURE,
+            *_DATAFLOW,
             "backports.zstd; python_version < '3.14'",
-            "google-auth-httplib2>=0.1,<0.3",
-            "google-cloud-dataflow-client>=0.13,<0.14",
             "hypothesis>=6.100",
+            "moto[server]>=5.0",
             "mypy>=1.14",
             "polars>=2.0",
             "pytest>=8.0",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.emulators import azure, gcs, s3, store_emulator
 from tests.several_units import Source, cut_small, published, run, write_source
+
+__all__ = ["azure", "gcs", "s3", "store_emulator"]
 
 
 @pytest.fixture(scope="session")

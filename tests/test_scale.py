@@ -16,7 +16,8 @@ import json, sys, tempfile, time
 from transforms.currents import catalog, listing
 from transforms.run import plan_files
 from transforms.settings import Plan
-from transforms.stores.store import Entry, LocalStore, store_for
+from transforms.stores.local import LocalStore
+from transforms.stores.store import Entry, store_for
 
 NAMES, BYTES = int(sys.argv[1]), int(sys.argv[2])
 

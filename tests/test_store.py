@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from transforms.stores import store
-from transforms.stores.store import Changed, Conflict, Denied, Entry, LocalStore, StoreError, is_temporary, join
+from transforms.stores import local
+from transforms.stores.local import LocalStore
+from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, is_temporary, join, store_for
 
 STORE = LocalStore()
 
@@ -103,7 +104,7 @@ def test_a_temporary_file_swept_away_is_written_again(
     act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept: list[str] = []
-    write = store._write_temporary
+    write = local._write_temporary
 
     def written_and_swept(path: str, data: bytes) -> str:
         temporary = write(path, data)
@@ -112,7 +113,7 @@ def test_a_temporary_file_swept_away_is_written_again(
             os.unlink(temporary)
         return temporary
 
-    monkeypatch.setattr(store, "_write_temporary", written_and_swept)
+    monkeypatch.setattr(local, "_write_temporary", written_and_swept)
     getattr(STORE, act)(str(tmp_path / "a"), b"x")
     assert swept
     assert (tmp_path / "a").read_bytes() == b"x"
@@ -129,11 +130,11 @@ def test_put_replaces(tmp_path: Path) -> None:
 def test_delete_takes_an_empty_folder_with_it_and_is_silent(tmp_path: Path) -> None:
     STORE.put(str(tmp_path / "x" / "a"), b"")
     STORE.put(str(tmp_path / "x" / "b"), b"")
-    STORE.delete(str(tmp_path / "x" / "a"))
+    STORE.delete([str(tmp_path / "x" / "a")])
     assert os.listdir(tmp_path / "x") == ["b"]
-    STORE.delete(str(tmp_path / "x" / "b"))
+    STORE.delete([str(tmp_path / "x" / "b")])
     assert not (tmp_path / "x").exists()
-    STORE.delete(str(tmp_path / "x" / "b"))
+    STORE.delete([str(tmp_path / "x" / "b")])
 
 
 def test_a_failed_write_leaves_nothing_and_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,12 +153,16 @@ def test_places_that_cannot_be_used_are_denied(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Denied, match=r"cannot write .*file is a file, not a folder"):
         STORE.put(str(tmp_path / "file" / "a"), b"x")
-    with pytest.raises(Denied, match="s3:// is no store this version can reach"):
-        store.store_for("s3://bucket/x")
+    with pytest.raises(Denied, match="nosuch:// is no store that this program or Beam can reach"):
+        store_for("nosuch://bucket/x")
+    with pytest.raises(Denied, match=r"s3a://b/x: write s3://BUCKET/PATH instead"):
+        store_for("s3a://b/x")
+    with pytest.raises(Denied, match=r"gs:/// names no bucket: write gs://BUCKET/PATH"):
+        store_for("gs:///")
     assert STORE.get(str(tmp_path / "file" / "a")) is None
 
 
 def test_names(tmp_path: Path) -> None:
     assert join("/a/", "b", "c") == "/a/b/c"
-    assert is_temporary(store._write_temporary(str(tmp_path / "a"), b""))
+    assert is_temporary(local._write_temporary(str(tmp_path / "a"), b""))
     assert not is_temporary("events/part-00000.ndjson.gz")

@@ -21,7 +21,9 @@ from tests import test_transforms
 from tests.whole_run import ROOT
 from transforms import Plan, RunContext, Settings, SourceFile, Unit
 
-BEAM_MODULES = {f"transforms.{name}" for name in ("reading", "resolving", "formatting", "publishing")}
+BEAM_MODULES = {
+    f"transforms.{name}" for name in ("reading", "resolving", "formatting", "publishing", "stores.beam_files")
+}
 LONGEST_FILE, LONGEST_TEST_FILE = 340, 400
 LONGEST_EXAMPLE = 15
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}

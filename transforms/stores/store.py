@@ -1,21 +1,19 @@
 """Where files are listed, read and published: one small interface, the same for every store.
 
-``list`` gives entries with size and version, ``read`` gives a whole file and fails if it is not the version that was
-listed, ``put_if_absent`` publishes under the final name at once or not at all, ``put`` replaces, ``delete`` removes.
-Nothing here renames a published file: a reader sees whole files only, whenever the writer dies.
+``list`` gives entries with size and version in the order of their paths' bytes, ``read`` gives a whole file and fails if
+it is not the version that was listed, ``put_if_absent`` publishes under the final name at once or not at all, ``put``
+replaces (on demand, only a version that is known), ``delete`` removes. Nothing here renames a published file: a reader
+sees whole files only, whenever the writer dies.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import secrets
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+import functools
+import importlib
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
 
-_TEMPORARY_SUFFIX = ".unpublished"
-_DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
+TEMPORARY_SUFFIX = ".unpublished"
 
 
 class Entry(NamedTuple):
@@ -42,10 +40,17 @@ class Conflict(StoreError):
     """A name that was to be written holds other bytes: another run is writing here."""
 
 
+class Unsorted(StoreError):
+    """A service lists names in another order than that of their bytes: the caller has to sort them."""
+
+
 class Store(Protocol):
     """What every kind of store offers; paths are whole (with their scheme, where they have one)."""
 
-    def list(self, folder: str) -> Iterator[Entry]: ...
+    remote: bool
+    """Whether it pays to have several reads under way."""
+
+    def list(self, folder: str, beginning: str = "") -> Iterator[Entry]: ...
 
     def entry(self, path: str) -> Entry | None: ...
 
@@ -55,134 +60,82 @@ class Store(Protocol):
 
     def get(self, path: str) -> bytes | None: ...
 
+    def load(self, path: str) -> tuple[bytes, str] | None: ...
+
     def put_if_absent(self, path: str, data: bytes) -> bool: ...
 
-    def put(self, path: str, data: bytes) -> None: ...
+    def put(self, path: str, data: bytes, version: str | None = None) -> None: ...
 
-    def delete(self, path: str) -> None: ...
+    def delete(self, paths: Iterable[str]) -> None: ...
 
     def absolute(self, path: str) -> str: ...
 
 
-class LocalStore:
-    """Files of this machine. A version is the time of the last change in nanoseconds, with the file's number."""
-
-    def list(self, folder: str) -> Iterator[Entry]:
-        """Every file below the folder, in no particular order; links to folders are not followed."""
-        pending = [folder]
-        while pending:
-            try:
-                with os.scandir(pending.pop()) as children:
-                    for child in children:
-                        if child.is_dir(follow_symlinks=False):
-                            pending.append(child.path)
-                        elif child.is_file():
-                            try:
-                                yield _local_entry(child.path, child.stat())
-                            except FileNotFoundError:
-                                continue  # removed by somebody since it was listed
-            except FileNotFoundError:
-                continue  # likewise a folder
-            except OSError as error:
-                raise _failure("list", error.filename, error) from error
-
-    def entry(self, path: str) -> Entry | None:
-        """The entry of one file; None where there is no such file."""
-        return _local_entry(path, os.stat(path)) if os.path.isfile(path) else None
-
-    def is_folder(self, path: str) -> bool:
-        return os.path.isdir(path)
-
-    def read(self, entry: Entry) -> bytes:
-        """The whole content.
-
-        Raises:
-            Changed: the file is gone, or was written since it was listed, or while it was read.
-        """
-        try:
-            with open(entry.path, "rb") as file:
-                before = _local_entry(entry.path, os.fstat(file.fileno()))
-                content = file.read()
-                after = _local_entry(entry.path, os.fstat(file.fileno()))
-        except FileNotFoundError as error:
-            raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
-        except OSError as error:
-            raise _failure("read", entry.path, error) from error
-        if not entry == before == after or len(content) != entry.size:
-            raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
-        return content
-
-    def get(self, path: str) -> bytes | None:
-        """The content of a small file as it is now; None where there is none."""
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise _failure("read", path, error) from error
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Publish under a name that is still free; True if this call did, False if equal bytes were there already.
-
-        Raises:
-            Conflict: other bytes stand under that name.
-        """
-        for _ in range(5):
-            present = self.get(path)
-            if present is not None:
-                if present != data:
-                    raise Conflict(f"{path} holds other bytes than this run would write: is another run writing here?")
-                return False
-            try:
-                temporary = _write_temporary(path, data)
-                try:
-                    os.link(temporary, path)
-                finally:
-                    os.unlink(temporary)
-                _sync_folder(os.path.dirname(path))
-                return True
-            except (FileExistsError, FileNotFoundError):
-                continue  # an equal run won the race, or swept our temporary file away: look again
-            except OSError as error:
-                raise _failure("write", path, error) from error
-        raise StoreError(f"cannot write {path}: something keeps removing it")
-
-    def put(self, path: str, data: bytes) -> None:
-        """Publish under a name, in place of what was there."""
-        for _ in range(5):
-            try:
-                os.replace(_write_temporary(path, data), path)
-                _sync_folder(os.path.dirname(path))
-                return
-            except FileNotFoundError:
-                continue  # an equal run swept our temporary file away
-            except OSError as error:
-                raise _failure("write", path, error) from error
-        raise StoreError(f"cannot write {path}: something keeps removing it")
-
-    def delete(self, path: str) -> None:
-        """Remove a file; silent where it is gone already. A folder left empty goes with it."""
-        try:
-            os.unlink(path)
-            os.rmdir(os.path.dirname(path))
-        except OSError:
-            pass
-
-    def absolute(self, path: str) -> str:
-        return os.path.abspath(path)
+_MODULES = {"gs": "gcs", "s3": "s3", "azfs": "azure"}
+_FORMS = {
+    "az": "azfs://ACCOUNT/CONTAINER/PATH",
+    "abfs": "azfs://ACCOUNT/CONTAINER/PATH",
+    "abfss": "azfs://ACCOUNT/CONTAINER/PATH",
+    "wasb": "azfs://ACCOUNT/CONTAINER/PATH",
+    "wasbs": "azfs://ACCOUNT/CONTAINER/PATH",
+    "s3a": "s3://BUCKET/PATH",
+    "s3n": "s3://BUCKET/PATH",
+    "gcs": "gs://BUCKET/PATH",
+}
 
 
 def store_for(path: str) -> Store:
-    """The store that holds a path.
+    """The store that holds a path, one for each bucket in a process.
 
     Raises:
-        StoreError: no store of this kind is known.
+        Denied: no store of this kind is known, its client is not installed, or it finds no credentials.
     """
-    scheme = path.split("://", 1)[0] if "://" in path else ""
-    if scheme in ("", "file"):
-        return LocalStore()
-    raise Denied(f"{scheme}:// is no store this version can reach: copy the files to a local folder")
+    scheme, separator, rest = path.partition("://")
+    if not separator or scheme == "file":
+        return _local()
+    if scheme in _FORMS:
+        raise Denied(f"{path}: write {_FORMS[scheme]} instead of {scheme}://")
+    if scheme not in _MODULES:
+        return _by_beam(scheme)
+    parts = rest.split("/")
+    depth = 2 if scheme == "azfs" else 1
+    if len(parts) < depth or not all(parts[:depth]):
+        raise Denied(f"{path} names no {'container' if depth == 2 else 'bucket'}: write {_whole(scheme)}")
+    return _remote(scheme, "/".join(parts[:depth]))
+
+
+def forget_clients() -> None:
+    """Let go of all clients: the next use makes new ones, as the environment is then."""
+    _remote.cache_clear()
+
+
+@functools.cache
+def _local() -> Store:
+    return _module("local").LocalStore()  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _by_beam(scheme: str) -> Store:
+    # Beam takes seconds to import, and only some want it.
+    return _module("beam_files").BeamStore(scheme)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _remote(scheme: str, bucket: str) -> Store:
+    try:
+        return _module(_MODULES[scheme]).open_bucket(bucket)  # type: ignore[no-any-return]
+    except ImportError as error:
+        extra = {"s3": "s3", "azfs": "azure"}.get(scheme)
+        cure = f"'.[{extra}]'" if extra else "."
+        raise Denied(f"{scheme}:// needs the package {error.name}: pip install {cure}") from error
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"transforms.stores.{name}")
+
+
+def _whole(scheme: str) -> str:
+    return "azfs://ACCOUNT/CONTAINER/PATH" if scheme == "azfs" else f"{scheme}://BUCKET/PATH"
 
 
 def join(folder: str, *names: str) -> str:
@@ -192,41 +145,4 @@ def join(folder: str, *names: str) -> str:
 
 def is_temporary(path: str) -> bool:
     """Whether a path is what an interrupted writer leaves behind."""
-    return path.endswith(_TEMPORARY_SUFFIX)
-
-
-def _failure(act: str, path: str, error: OSError) -> StoreError:
-    kind = Denied if error.errno in _DENIALS else StoreError
-    return kind(f"cannot {act} {path}: {error.strerror}")
-
-
-def _local_entry(path: str, stat: os.stat_result) -> Entry:
-    return Entry(path, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}")
-
-
-def _write_temporary(path: str, data: bytes) -> str:
-    """Write the bytes, synced, beside the final name; a failed write leaves nothing behind."""
-    folder, name = os.path.split(path)
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder") from error
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}{_TEMPORARY_SUFFIX}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    return temporary
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder or ".", os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return path.endswith(TEMPORARY_SUFFIX)

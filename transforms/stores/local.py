@@ -1,0 +1,195 @@
+"""Files of this machine. A file's version is the time of its last change in nanoseconds, with the file's number."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+
+from transforms.stores.store import TEMPORARY_SUFFIX, Changed, Conflict, Denied, Entry, StoreError
+
+_DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
+
+
+class LocalStore:
+    """The disk as a ``Store``."""
+
+    remote = False
+
+    def list(self, folder: str, beginning: str = "") -> Iterator[Entry]:
+        """Every file below the folder, or of those the ones whose path from there begins so, sorted by its bytes; links
+        to folders are not followed.
+        """
+        first, _, rest = beginning.partition("/") if "/" in beginning else (None, "", beginning)
+        children: list[tuple[bytes, os.DirEntry[str]]] = []
+        try:
+            with os.scandir(folder) as found:
+                for child in found:
+                    if child.name == first if first is not None else child.name.startswith(rest):
+                        # A folder's files sort by its name with the slash: "a-b" stands before "a/b", and "a" before both.
+                        is_folder = child.is_dir(follow_symlinks=False)
+                        children.append((os.fsencode(child.name) + b"/" * is_folder, child))
+        except FileNotFoundError:
+            return  # removed by somebody since it was listed
+        except OSError as error:
+            raise _failure("list", error.filename, error) from error
+        children.sort(key=_first)
+        for name, child in children:
+            if name.endswith(b"/"):
+                yield from self.list(child.path, rest if first is not None else "")
+            elif first is None and child.is_file():
+                try:
+                    yield _local_entry(child.path, child.stat())
+                except FileNotFoundError:
+                    continue  # likewise
+
+    def entry(self, path: str) -> Entry | None:
+        """The entry of one file; None where there is no such file."""
+        return _local_entry(path, os.stat(path)) if os.path.isfile(path) else None
+
+    def is_folder(self, path: str) -> bool:
+        return os.path.isdir(path)
+
+    def read(self, entry: Entry) -> bytes:
+        """The whole content.
+
+        Raises:
+            Changed: the file is gone, or was written since it was listed, or while it was read.
+        """
+        try:
+            with open(entry.path, "rb") as file:
+                before = _local_entry(entry.path, os.fstat(file.fileno()))
+                content = file.read()
+                after = _local_entry(entry.path, os.fstat(file.fileno()))
+        except FileNotFoundError as error:
+            raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
+        except OSError as error:
+            raise _failure("read", entry.path, error) from error
+        if not entry == before == after or len(content) != entry.size:
+            raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
+        return content
+
+    def get(self, path: str) -> bytes | None:
+        """The content of a small file as it is now; None where there is none."""
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _failure("read", path, error) from error
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Publish under a name that is still free; True if this call did, False if equal bytes were there already.
+
+        Raises:
+            Conflict: other bytes stand under that name.
+        """
+        for _ in range(5):
+            present = self.get(path)
+            if present is not None:
+                if present != data:
+                    raise Conflict(f"{path} holds other bytes than this run would write: is another run writing here?")
+                return False
+            try:
+                temporary = _write_temporary(path, data)
+                try:
+                    os.link(temporary, path)
+                finally:
+                    os.unlink(temporary)
+                _sync_folder(os.path.dirname(path))
+                return True
+            except (FileExistsError, FileNotFoundError):
+                continue  # an equal run won the race, or swept our temporary file away: look again
+            except OSError as error:
+                raise _failure("write", path, error) from error
+        raise StoreError(f"cannot write {path}: something keeps removing it")
+
+    def load(self, path: str) -> tuple[bytes, str] | None:
+        """Content and version of a small file, for a put that depends on it; None where there is none."""
+        for _ in range(20):
+            entry = self.entry(path)
+            if entry is None:
+                return None
+            try:
+                return self.read(entry), entry.version
+            except Changed:
+                continue
+        raise StoreError(f"cannot read {path}: something keeps writing it")
+
+    def put(self, path: str, data: bytes, version: str | None = None) -> None:
+        """Publish under a name, in place of what was there.
+
+        Raises:
+            Conflict: a version is given, and is no longer the one that is there.
+        """
+        for _ in range(5):
+            try:
+                temporary = _write_temporary(path, data)
+                # Looked at as late as can be: the disk has no exchange under a condition.
+                if version is not None and ((entry := self.entry(path)) is None or entry.version != version):
+                    os.unlink(temporary)
+                    raise Conflict(f"{path} was changed by somebody else meanwhile")
+                os.replace(temporary, path)
+                _sync_folder(os.path.dirname(path))
+                return
+            except FileNotFoundError:
+                continue  # an equal run swept our temporary file away
+            except OSError as error:
+                raise _failure("write", path, error) from error
+        raise StoreError(f"cannot write {path}: something keeps removing it")
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Remove files; silent where they are gone already. A folder left empty goes with its last file."""
+        for path in paths:
+            try:
+                os.unlink(path)
+                os.rmdir(os.path.dirname(path))
+            except OSError:
+                pass
+
+    def absolute(self, path: str) -> str:
+        return os.path.abspath(path)
+
+
+def _failure(act: str, path: str, error: OSError) -> StoreError:
+    kind = Denied if error.errno in _DENIALS else StoreError
+    return kind(f"cannot {act} {path}: {error.strerror}")
+
+
+def _first(child: tuple[bytes, os.DirEntry[str]]) -> bytes:
+    return child[0]
+
+
+def _local_entry(path: str, stat: os.stat_result) -> Entry:
+    return Entry(path, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}")
+
+
+def _write_temporary(path: str, data: bytes) -> str:
+    """Write the bytes, synced, beside the final name; a failed write leaves nothing behind."""
+    folder, name = os.path.split(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder") from error
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    return temporary
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder or ".", os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,246 @@
+"""What object stores have in common: whole objects, versions, conditional puts, retries, errors in words.
+
+A bucket is one of three small modules, each a few calls of its cloud's own client. They say what their errors mean;
+what is done about it is decided here, once.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol, TypeVar
+
+from google.api_core.exceptions import RetryError
+from google.api_core.retry import Retry
+
+from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, Unsorted
+
+T = TypeVar("T")
+
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+"""A connection that is not there, or says nothing, for so long is given up and tried again."""
+
+CONNECTIONS = 64
+_DEADLINE = 300.0
+_DELETES_AT_ONCE = 16
+
+
+class Meaning(enum.Enum):
+    """What an error of a client comes to."""
+
+    MISSING = "there is no such object"
+    CONFLICT = "the object is not in the state that was asked for"
+    PASSING = "may be gone when tried again"
+    REFUSED = "credentials are missing or not enough, or there is no such bucket"
+    OTHER = "anything else"
+
+
+class Listed(NamedTuple):
+    """An object in a page of a listing."""
+
+    key: str
+    size: int
+    version: str
+
+
+class Bucket(Protocol):
+    """One bucket of one cloud. All raise the errors of the cloud's client, which ``meaning`` and ``explain`` know."""
+
+    root: str  # scheme://bucket
+    keys_at_once: int  # that ``delete`` takes
+
+    def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]: ...
+
+    def head(self, key: str) -> Listed: ...
+
+    def read(self, key: str, version: str) -> bytes: ...
+
+    def create(self, key: str, data: bytes) -> None: ...
+
+    def replace(self, key: str, data: bytes, version: str | None) -> None: ...
+
+    def delete(self, keys: Sequence[str]) -> None: ...
+
+    def meaning(self, error: Exception) -> Meaning: ...
+
+    def explain(self, error: Exception) -> str: ...
+
+
+class ObjectStore:
+    """A bucket as a ``Store``."""
+
+    remote = True
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._prefix = len(bucket.root) + 1
+
+    def list(self, folder: str, beginning: str = "") -> Iterator[Entry]:
+        """Every object below the folder, or of those the ones whose path from there begins so, sorted by its bytes.
+
+        Raises:
+            Unsorted: the service has another order.
+        """
+        prefix = self._folder(folder) + beginning
+        last, token, more = b"", None, True
+        while more:
+            page, token = self._call("list", folder, functools.partial(self._bucket.page, prefix, token, 1000))
+            more = token is not None
+            for found in page:
+                encoded = found.key.encode("utf-8", "surrogateescape")
+                if encoded < last:
+                    raise Unsorted(f"{folder} is listed in another order than that of names")
+                last = encoded
+                if not found.key.endswith("/"):  # what consoles leave to show a folder
+                    yield Entry(f"{self._bucket.root}/{found.key}", found.size, found.version)
+
+    def entry(self, path: str) -> Entry | None:
+        """The entry of one object; None where there is none."""
+        if not (key := self._key(path)):
+            return None
+        try:
+            found = self._call("look at", path, functools.partial(self._bucket.head, key))
+        except _Missing:
+            return None
+        return Entry(path, found.size, found.version)
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is any object below."""
+        page, _ = self._call("list", path, functools.partial(self._bucket.page, self._folder(path), None, 1))
+        return bool(page)
+
+    def read(self, entry: Entry) -> bytes:
+        """The whole content.
+
+        Raises:
+            Changed: the object is gone, or is not the version that was listed.
+        """
+        try:
+            read = functools.partial(self._bucket.read, self._key(entry.path), entry.version)
+            content = self._call("read", entry.path, read)
+        except _Missing as error:
+            raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
+        except _Refuted as error:
+            raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole") from error
+        if len(content) != entry.size:
+            raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
+        return content
+
+    def get(self, path: str) -> bytes | None:
+        """The content of a small object as it is now; None where there is none."""
+        found = self.load(path)
+        return found[0] if found is not None else None
+
+    def load(self, path: str) -> tuple[bytes, str] | None:
+        """Content and version of a small object, for a put that depends on it; None where there is none."""
+        for _ in range(20):
+            entry = self.entry(path)
+            if entry is None:
+                return None
+            try:
+                return self.read(entry), entry.version
+            except Changed:
+                continue
+        raise StoreError(f"cannot read {path}: something keeps writing it")
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Publish under a name that is still free; True if this call did, False if equal bytes were there already.
+
+        A put whose answer was lost finds its own bytes there when it is tried again.
+
+        Raises:
+            Conflict: other bytes stand under that name.
+        """
+        try:
+            self._call("write", path, functools.partial(self._bucket.create, self._key(path), data))
+            return True
+        except _Refuted as error:
+            if not self._holds(path, data):
+                raise Conflict(
+                    f"{path} holds other bytes than this run would write: is another run writing here?"
+                ) from error
+            return False
+
+    def put(self, path: str, data: bytes, version: str | None = None) -> None:
+        """Publish under a name, in place of what was there.
+
+        Raises:
+            Conflict: a version is given, and is no longer the one that is there.
+        """
+        try:
+            self._call("write", path, functools.partial(self._bucket.replace, self._key(path), data, version))
+        except (_Refuted, _Missing) as error:
+            if not self._holds(path, data):
+                raise Conflict(f"{path} was changed by somebody else meanwhile") from error
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Remove objects; silent where they are gone already."""
+        keys = [self._key(path) for path in paths]
+        most = self._bucket.keys_at_once
+        batches = [keys[at : at + most] for at in range(0, len(keys), most)]
+        if len(batches) == 1:
+            self._delete(batches[0])
+        elif batches:
+            with ThreadPoolExecutor(_DELETES_AT_ONCE) as pool:
+                for _ in pool.map(self._delete, batches):
+                    pass
+
+    def absolute(self, path: str) -> str:
+        return path.rstrip("/")
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        try:
+            self._call("delete", f"{self._bucket.root}/{keys[0]}", functools.partial(self._bucket.delete, keys))
+        except _Missing:
+            pass
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        entry = self.entry(path)
+        return entry is not None and entry.size == len(data) and self.get(path) == data
+
+    def _key(self, path: str) -> str:
+        return path[self._prefix :]
+
+    def _folder(self, path: str) -> str:
+        key = self._key(path.rstrip("/"))
+        return f"{key}/" if key else ""
+
+    def _call(self, act: str, path: str, call: Callable[[], T]) -> T:
+        """Call the client, again and again while the trouble may pass; its errors come out as ours."""
+        meaning = self._bucket.meaning
+
+        def may_pass(error: Exception) -> bool:
+            return meaning(error) is Meaning.PASSING
+
+        patiently = Retry(predicate=may_pass, initial=0.1, maximum=8.0, multiplier=1.7, timeout=_DEADLINE)
+        try:
+            return patiently(call)()
+        except RetryError as error:
+            cause = error.cause or error
+            raise StoreError(f"cannot {act} {path}: {_one_line(cause)} (tried for {_DEADLINE:.0f} s)") from error
+        except StoreError:
+            raise
+        except Exception as error:
+            found = meaning(error)
+            if found is Meaning.MISSING:
+                raise _Missing(path) from error
+            if found is Meaning.CONFLICT:
+                raise _Refuted(path) from error
+            if found is Meaning.REFUSED:
+                raise Denied(f"cannot {act} {path}: {self._bucket.explain(error)}") from error
+            raise StoreError(f"cannot {act} {path}: {_one_line(error)}") from error
+
+
+class _Missing(StoreError):
+    pass
+
+
+class _Refuted(StoreError):
+    pass
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"

@@ -1,0 +1,126 @@
+"""Amazon S3 and what speaks its language, through boto3: an object's version is its etag.
+
+Credentials, region and endpoint come as boto3 finds them: environment, profiles, the machine's role;
+``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` for others than Amazon's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import boto3
+from botocore import exceptions
+from botocore.client import Config
+
+from transforms.stores.objects import (
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    READ_SECONDS,
+    Bucket,
+    Listed,
+    Meaning,
+    ObjectStore,
+)  # fmt: skip
+from transforms.stores.store import Denied, StoreError
+
+_CURE = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role that may read the "
+    "input and read, write and delete in the output"
+)
+_NO_CREDENTIALS = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.TokenRetrievalError,
+    exceptions.SSOError,
+    exceptions.ProfileNotFound,
+)
+_PASSING_CODES = frozenset({"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted"})
+
+
+def open_bucket(name: str) -> ObjectStore:
+    """The store of one bucket.
+
+    Raises:
+        Denied: AWS_PROFILE names none.
+    """
+    return ObjectStore(_S3Bucket(name))
+
+
+class _S3Bucket(Bucket):
+    keys_at_once = 1000
+
+    def __init__(self, name: str) -> None:
+        self.root = f"s3://{name}"
+        self._name = name
+        settings = Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            max_pool_connections=CONNECTIONS,
+            retries={"total_max_attempts": 1},
+        )
+        try:
+            self._client: Any = boto3.session.Session().client("s3", config=settings)
+        except _NO_CREDENTIALS as error:
+            raise Denied(f"no credentials for S3 (s3://): {error}; {_CURE}") from error
+
+    def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]:
+        following = {"ContinuationToken": token} if token else {}
+        found = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, MaxKeys=most, **following)
+        page = [Listed(item["Key"], item["Size"], item["ETag"]) for item in found.get("Contents", ())]
+        return page, found.get("NextContinuationToken")
+
+    def head(self, key: str) -> Listed:
+        found = self._client.head_object(Bucket=self._name, Key=key)
+        return Listed(key, found["ContentLength"], found["ETag"])
+
+    def read(self, key: str, version: str) -> bytes:
+        with self._client.get_object(Bucket=self._name, Key=key, IfMatch=version)["Body"] as body:
+            content: bytes = body.read()
+        return content
+
+    def create(self, key: str, data: bytes) -> None:
+        self._client.put_object(Bucket=self._name, Key=key, Body=data, IfNoneMatch="*")
+
+    def replace(self, key: str, data: bytes, version: str | None) -> None:
+        condition = {} if version is None else {"IfMatch": version}
+        self._client.put_object(Bucket=self._name, Key=key, Body=data, **condition)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        refused = self._client.delete_objects(Bucket=self._name, Delete=wanted).get("Errors", ())
+        for error in refused:
+            if error.get("Code") != "NoSuchKey":
+                raise StoreError(f"cannot delete {self.root}/{error.get('Key')}: {error.get('Message')}")
+
+    def meaning(self, error: Exception) -> Meaning:
+        if isinstance(error, _NO_CREDENTIALS):
+            return Meaning.REFUSED
+        if isinstance(error, exceptions.ClientError):
+            return _of_answer(error.response)
+        if isinstance(error, (exceptions.HTTPClientError, exceptions.IncompleteReadError, OSError)):
+            return Meaning.PASSING
+        return Meaning.OTHER
+
+    def explain(self, error: Exception) -> str:
+        if not isinstance(error, exceptions.ClientError):
+            return f"no credentials for S3: {_CURE}"
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "NoSuchBucket":
+            return f"there is no bucket {self.root}: mend its name, or AWS_ENDPOINT_URL"
+        return f"S3 refuses these credentials for {self.root} ({code}): {_CURE}"
+
+
+def _of_answer(answer: Any) -> Meaning:
+    code = str(answer.get("Error", {}).get("Code", ""))
+    status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code == "NoSuchBucket" or status in (401, 403):
+        return Meaning.REFUSED
+    if status == 404:
+        return Meaning.MISSING
+    if status == 412:
+        return Meaning.CONFLICT
+    if code in _PASSING_CODES or status in (408, 409, 429) or status >= 500:
+        return Meaning.PASSING
+    return Meaning.OTHER
