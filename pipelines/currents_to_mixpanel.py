@@ -74,7 +74,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
     export = survey(options.inputs, since=options.since, until=options.until, skip=options.skip)
     if export.event_types is not None:  # else a type may stand in a file's schema alone
         command_line.check_event_types(options.settings.event_types, sorted(export.event_types))
-    plan = Plan.for_input(export.units, export.files, export.bytes)
+    plan = Plan.for_input(export.units, export.files, export.bytes, options.read_concurrency)
     digest, settings = claim(
         options.output, export.digest, options.settings, _command(options),
         now_given=options.now_given, overwrite=options.overwrite,

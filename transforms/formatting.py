@@ -95,7 +95,7 @@ class _FormatUnit(beam.DoFn):
         number, parts = element
         meter = Meter("write_events")
         told = _Told.of(number, parts, meter)
-        reader = UnitReader(told.unit, told.checksums)
+        reader = UnitReader(told.unit, told.checksums, self._plan.read_concurrency)
         formatter = UnitFormatter([file.name for file in told.unit.files], told.answers, self._settings)
         seen = np.zeros(told.row_count, bool)
         repeats = np.zeros(told.row_count, bool)

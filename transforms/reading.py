@@ -105,7 +105,7 @@ class _ReadIds(beam.DoFn):
         unit_bytes = next(iter(units))
         unit = Unit.from_bytes(unit_bytes)
         meter = Meter("read_ids")
-        found = gather(unit, self._settings, self._plan.id_shards, self._plan.key_shards)
+        found = gather(unit, self._settings, self._plan.id_shards, self._plan.key_shards, self._plan.read_concurrency)
         for tag, blocks in ((LINKS, found.links), (NODES, found.nodes), (DELETED, found.deleted)):
             for shard, block in blocks:
                 yield TaggedOutput(ReadIds.LINKS, (shard, meter.sent(tagged(tag, block))))

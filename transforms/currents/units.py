@@ -12,7 +12,8 @@ from isal import isal_zlib
 from transforms.currents.container import Container, Damage, read_container
 from transforms.currents.decode import FileDamage, decode
 from transforms.currents.paths import Unit
-from transforms.stores.store import Changed, store_for
+from transforms.stores.reads import read_all
+from transforms.stores.store import Changed
 
 _LONGEST_TYPE = 1_000  # of a name in a schema, which may be of any length
 
@@ -42,8 +43,9 @@ class UnitReader:
         file_starts: the ``unit_row`` at which each file begins.
     """
 
-    def __init__(self, unit: Unit, expected_checksums: Sequence[int] | None = None) -> None:
+    def __init__(self, unit: Unit, expected_checksums: Sequence[int] | None = None, read_concurrency: int = 1) -> None:
         self.unit = unit
+        self._read_concurrency = read_concurrency
         self.checksums: list[int] = []
         self.damages: list[tuple[int, Damage]] = []
         self.row_count = 0
@@ -72,8 +74,9 @@ class UnitReader:
                 yield Rows(name, table, item.file[chosen], item.row[chosen], item.unit_row[chosen])
 
     def _containers(self) -> Iterator[tuple[int, Container]]:
+        contents = read_all((file.entry for file in self.unit.files), self._read_concurrency)
         for position, file in enumerate(self.unit.files):
-            content = store_for(file.path).read(file.entry)
+            content = next(contents)
             checksum = isal_zlib.crc32(content)
             if self._expected is not None and self._expected[position] != checksum:
                 raise Changed(f"{file.path} changed between the two passes: run again when it is whole")

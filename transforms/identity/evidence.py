@@ -61,9 +61,9 @@ class UnitEvidence:
     workspaces: dict[str, str]
 
 
-def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int) -> UnitEvidence:
+def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int, read_concurrency: int = 1) -> UnitEvidence:
     """Read the id columns of a unit."""
-    reader = UnitReader(unit)
+    reader = UnitReader(unit, read_concurrency=read_concurrency)
     links: list[pa.Table] = []
     nodes, deleted = NodeTable(), NodeTable()
     names = [file.name for file in unit.files]

@@ -25,8 +25,8 @@ from transforms.stores.objects import (
 from transforms.stores.store import Denied
 
 _CURE = (
-    "set AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or run [az login], or give this "
-    "machine's identity the role Storage Blob Data Contributor"
+    "set AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or run [az login], or give "
+    "this machine's identity the role Storage Blob Data Contributor"
 )
 _ONE_REQUEST = 256 << 20  # bytes that are read and written in one go
 

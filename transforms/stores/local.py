@@ -28,7 +28,7 @@ class LocalStore:
             with os.scandir(folder) as found:
                 for child in found:
                     if child.name == first if first is not None else child.name.startswith(rest):
-                        # A folder's files sort by its name with the slash: "a-b" stands before "a/b", and "a" before both.
+                        # What is in a folder sorts by its name with the slash: "a", "a-b", "a/b".
                         is_folder = child.is_dir(follow_symlinks=False)
                         children.append((os.fsencode(child.name) + b"/" * is_folder, child))
         except FileNotFoundError:

@@ -6,6 +6,7 @@ what is done about it is decided here, once.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from google.api_core.exceptions import RetryError
 from google.api_core.retry import Retry
 
-from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, Unsorted
+from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError
 
 T = TypeVar("T")
 
@@ -78,21 +79,15 @@ class ObjectStore:
         self._prefix = len(bucket.root) + 1
 
     def list(self, folder: str, beginning: str = "") -> Iterator[Entry]:
-        """Every object below the folder, or of those the ones whose path from there begins so, sorted by its bytes.
-
-        Raises:
-            Unsorted: the service has another order.
+        """Every object below the folder, or of those the ones whose path from there begins so, in the service's order:
+        that of their bytes, but for S3's directory buckets and Azure's hierarchical namespaces.
         """
         prefix = self._folder(folder) + beginning
-        last, token, more = b"", None, True
+        token, more = None, True
         while more:
             page, token = self._call("list", folder, functools.partial(self._bucket.page, prefix, token, 1000))
             more = token is not None
             for found in page:
-                encoded = found.key.encode("utf-8", "surrogateescape")
-                if encoded < last:
-                    raise Unsorted(f"{folder} is listed in another order than that of names")
-                last = encoded
                 if not found.key.endswith("/"):  # what consoles leave to show a folder
                     yield Entry(f"{self._bucket.root}/{found.key}", found.size, found.version)
 
@@ -191,10 +186,8 @@ class ObjectStore:
         return path.rstrip("/")
 
     def _delete(self, keys: Sequence[str]) -> None:
-        try:
+        with contextlib.suppress(_Missing):
             self._call("delete", f"{self._bucket.root}/{keys[0]}", functools.partial(self._bucket.delete, keys))
-        except _Missing:
-            pass
 
     def _holds(self, path: str, data: bytes) -> bool:
         entry = self.entry(path)

@@ -37,9 +37,8 @@ def read_all(entries: Iterable[Entry], concurrency: int) -> Iterator[bytes]:
                 yield store.read(entry)
                 continue
             while under_way and (len(under_way) >= concurrency or ahead + entry.size > BYTES_AHEAD):
-                size, future = under_way.popleft()
-                yield future.result()
-                ahead -= size
+                ahead -= under_way[0][0]
+                yield under_way.popleft()[1].result()  # which keeps no content once it is handed on
             under_way.append((entry.size, _pool(concurrency).submit(store.read, entry)))
             ahead += entry.size
         while under_way:

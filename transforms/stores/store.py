@@ -1,9 +1,9 @@
 """Where files are listed, read and published: one small interface, the same for every store.
 
-``list`` gives entries with size and version in the order of their paths' bytes, ``read`` gives a whole file and fails if
-it is not the version that was listed, ``put_if_absent`` publishes under the final name at once or not at all, ``put``
-replaces (on demand, only a version that is known), ``delete`` removes. Nothing here renames a published file: a reader
-sees whole files only, whenever the writer dies.
+``list`` gives entries with size and version in the order of their paths' bytes, ``read`` gives a whole file and fails
+if it is not the version that was listed, ``put_if_absent`` publishes under the final name at once or not at all,
+``put`` replaces (on demand, only a version that is known), ``delete`` removes. Nothing here renames a published file:
+a reader sees whole files only, whenever the writer dies.
 """
 
 from __future__ import annotations
@@ -38,10 +38,6 @@ class Changed(StoreError):
 
 class Conflict(StoreError):
     """A name that was to be written holds other bytes: another run is writing here."""
-
-
-class Unsorted(StoreError):
-    """A service lists names in another order than that of their bytes: the caller has to sort them."""
 
 
 class Store(Protocol):
