@@ -240,7 +240,7 @@ def test_a_unit_of_the_longest_paths_that_stores_allow_is_cut() -> None:
         for number in range(10_000)
     ]
     units = list(cut_units(files, unit_files=10_000))
-    assert len(units) == 3
+    assert len(units) == 2
     assert max(len(unit.to_bytes()) for unit in units) < MAXIMUM_BYTES
     assert [file for unit in units for file in Unit.from_bytes(unit.to_bytes()).files] == files
 

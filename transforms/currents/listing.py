@@ -33,7 +33,7 @@ from transforms.currents.paths import (
 )  # fmt: skip
 from transforms.stores.store import Entry, Store, join, store_for
 
-MOST_UNITS = 1 << 16
+MOST_UNITS = 1 << 15
 """From here on units are joined, so that what every unit tells every shard stays worth an element of its own."""
 
 _JOINED_BYTES = 2_000_000  # packed, of the units that are joined to one
@@ -142,27 +142,48 @@ def survey(
     Raises:
         NoFiles: an input matches nothing, or the hours leave nothing.
     """
-    export = Export()
-    for unit in cut_units(discover(inputs, since=since, until=until, skip=skip), unit_bytes, unit_files):
-        export.add(unit.files)
+    skip = tuple(skip)
+    for in_memory in (False, True):
+        export = Export()
+        files = discover(inputs, since=since, until=until, skip=skip, in_memory=in_memory)
+        try:
+            for unit in cut_units(files, unit_bytes, unit_files):
+                export.add(unit.files)
+        except Unsorted:
+            continue
+        break
     return export.close(most_units)
 
 
+class Unsorted(Exception):
+    """A service lists names in another order than that of their bytes: all of them have to be sorted here.
+
+    S3's directory buckets and Azure's hierarchical namespaces do.
+    """
+
+
 def discover(
-    inputs: Sequence[str], *, since: int | None = None, until: int | None = None, skip: Iterable[str] = ()
+    inputs: Sequence[str],
+    *,
+    since: int | None = None,
+    until: int | None = None,
+    skip: Iterable[str] = (),
+    in_memory: bool = False,
 ) -> Iterator[SourceFile]:
     """Every Avro file of the inputs (folders, globs, files), each once, in the fixed order, as the listings come.
 
     ``since`` (inclusive) and ``until`` (exclusive) are UNIX seconds that the hour of ``date=`` is held against; files
     without one are in. ``skip`` names files to leave out, by their path or their name relative to the input.
+    ``in_memory`` sorts listings that come in another order.
 
     Raises:
         NoFiles: an input matches nothing, or the hours leave nothing.
+        Unsorted: a listing comes in another order.
     """
     skipped = {form: name for name in skip for form in (name, store_for(name).absolute(name))}
     unused = set(skipped.values())
     sources = [_Source.of(source) for source in inputs]
-    listings = [_listed(source, sources[:number]) for number, source in enumerate(sources)]
+    listings = [_listed(source, sources[:number], in_memory) for number, source in enumerate(sources)]
     found = left = 0
     for _, name, entry, is_repeat in heapq.merge(*listings, key=_order) if len(listings) > 1 else listings[0]:
         named = skipped.get(entry.path) or skipped.get(name) if skipped else None
@@ -226,7 +247,7 @@ class _Source:
         return inside and path.endswith(".avro")
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
-        """(Name relative to the input, entry) of each file, in the order of the names' bytes."""
+        """(Name relative to the input, entry) of each file, as the store lists them."""
         if self.kind == "nothing":
             return
         if self.kind == "file":
@@ -236,25 +257,19 @@ class _Source:
             return
         folder, beginning = (self.root, "") if self.kind == "folder" else before_glob(self.root)
         prefix = len(join(folder, ""))
-        for entry in _sorted(self.store, folder, beginning):
+        for entry in self.store.list(folder, beginning):
             if entry.path.endswith(".avro") and (self.kind == "folder" or matches_glob(entry.path, self.root)):
                 yield entry.path[prefix:], entry
 
 
-def _sorted(store: Store, folder: str, beginning: str) -> Iterable[Entry]:
-    if getattr(store, "remote", False):
-        return store.list(folder, beginning)  # type: ignore[call-arg]
-    prefix = join(folder, beginning)
-    return sorted((entry for entry in store.list(folder) if entry.path.startswith(prefix)), key=_path_bytes)
+def _name_bytes(listed: tuple[str, Entry]) -> bytes:
+    return listed[0].encode("utf-8", "surrogateescape")
 
 
-def _path_bytes(entry: Entry) -> bytes:
-    return entry.path.encode("utf-8", "surrogateescape")
-
-
-def _listed(source: _Source, earlier: Sequence[_Source]) -> Iterator[_Listed]:
+def _listed(source: _Source, earlier: Sequence[_Source], in_memory: bool) -> Iterator[_Listed]:
     there = False
-    for name, entry in source.entries():
+    last = (b"", b"")
+    for name, entry in sorted(source.entries(), key=_name_bytes) if in_memory else source.entries():
         there = True
         try:
             key = name.encode(), entry.path.encode()
@@ -262,6 +277,9 @@ def _listed(source: _Source, earlier: Sequence[_Source]) -> Iterator[_Listed]:
             key = name.encode("utf-8", "surrogateescape"), entry.path.encode("utf-8", "surrogateescape")
             if not _is_text(name):  # no report could name it
                 raise NoFiles(f"the name {key[0]!r} is no UTF-8: rename the file") from None
+        if key < last:
+            raise Unsorted(f"{source.typed} is listed in another order than that of names")
+        last = key
         yield key, name, entry, any(other.reaches(entry.path) for other in earlier)
     if not there:
         raise NoFiles(f"no .avro file matches --input {source.typed}{_nearest_folder(source)}")

@@ -21,7 +21,7 @@ from transforms.stores.store import Entry, join
 
 UNIT_BYTES = 16 << 20
 UNIT_FILES = 2048
-UNIT_NAME_BYTES = 4_000_000
+UNIT_NAME_BYTES = 6_000_000
 """Of the paths of one unit, which travels as one element; a store's longest paths would make 2,048 files larger."""
 
 _EVENT_TYPE = re.compile(r"(?:^|/)event_type(?:=|%3[Dd])([^/]+)/")
