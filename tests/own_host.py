@@ -107,3 +107,8 @@ def sees(pool: Pool, path: Path) -> bool:
     """Whether the pool's host has anything at a path."""
     (python,) = [child for child in pool.processes() if POOL[1] in " ".join(child.cmdline())][-1:]
     return os.path.lexists(f"/proc/{python.pid}/root{path}")
+
+
+def network_of(pool: Pool) -> str:
+    """The name of the network that the pool is in."""
+    return os.readlink(f"/proc/{pool.processes()[-1].pid}/ns/net")
