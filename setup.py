@@ -50,6 +50,7 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.9",
             "selenium>=4.25",
+            "setuptools>=65",
         ],
         "benchmark": ["polars>=2.0"],
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import importlib.util
 import json
 import os
 import re
@@ -237,6 +238,11 @@ def _check_files(found: Submission) -> None:
             )
         if not os.path.isfile(setup):
             raise UsageError(f"--setup_file {setup} is no file: name the setup.py of this program's source")
+        if importlib.util.find_spec("setuptools") is None:
+            raise UsageError(
+                "--setup_file needs setuptools in this environment, to build the package: pip install setuptools, or "
+                "bring a wheel with --extra_package"
+            )
     for package in found.given.get("extra_package", []):
         if not package.endswith(_PACKAGES):
             raise UsageError(f"--extra_package {package} is no package: it ends in one of {', '.join(_PACKAGES)}")

@@ -68,6 +68,14 @@ def project(folder: Path, appended: Mapping[str, str] | None = None) -> Path:
     return folder / "setup.py"
 
 
+def wheel_of(setup: Path) -> Path:
+    """A wheel of a copied project, for ``--extra_package``."""
+    build = [str(require_worker_python()), "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    place = setup.parent / "wheels"
+    subprocess.run([*build, "--wheel-dir", str(place), str(setup.parent)], capture_output=True, check=True)
+    return next(place.glob("*.whl"))
+
+
 UNHURRIED = {
     "transforms/formatting.py": """
 import time
@@ -222,7 +230,8 @@ def submit(
     """The command with small units, its temporary files in ``folder``."""
     place = folder / "submitter"
     place.mkdir(exist_ok=True)
-    return start(source, output, *flags, patch=patch, temporary=place, **(environment or {}))
+    added: dict[str, Any] = dict(environment or {})
+    return start(source, output, *flags, patch=patch, temporary=place, **added)
 
 
 def ended(process: subprocess.Popen[str], seconds: float = 120) -> tuple[int, str, str]:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.emulators import Emulator, download, upload
 from tests.several_units import Source, published
-from tests.small_cluster import UNHURRIED, JobServer, Pool, ended, job_server, pool, project, submit, wait_for
+from tests.small_cluster import UNHURRIED, JobServer, Pool, ended, job_server, pool, project, submit, wait_for, wheel_of
 from transforms.run.publication import MANIFEST
 from transforms.stores.store import join, store_for
 
@@ -159,7 +159,8 @@ def test_an_interrupted_submitter_cancels_its_job(number: int, cluster: Cluster,
 
 
 def test_a_submitter_that_does_not_wait_may_go_away(cluster: Cluster, undisturbed: Source) -> None:
-    status, out, error = ended(cluster.command("--no_wait", setup=project(cluster.folder / "slow", UNHURRIED)))
+    package = wheel_of(project(cluster.folder / "slow", UNHURRIED))
+    status, out, error = ended(cluster.command("--no_wait", f"--extra_package={package}"))
     assert (status, error) == (0, "")
     assert out.splitlines()[0].startswith("job        job-001")
     assert "nothing is published yet" in out

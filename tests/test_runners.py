@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,16 @@ def test_what_cannot_work_is_refused_before_anything_begins(
     runner: str, more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in refusal(capsys, *STORES, f"--runner={runner}", *more)
+
+
+def test_a_setup_file_needs_setuptools_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "setuptools" else find(name))
+    message = refusal(capsys, *STORES, f"--runner={PORTABLE}", SERVER, SETUP)
+    assert "--setup_file needs setuptools in this environment" in message
+    assert "pip install setuptools, or bring a wheel with --extra_package" in message
 
 
 # Whose options are whose
