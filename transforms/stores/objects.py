@@ -11,7 +11,7 @@ import enum
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 from google.api_core.exceptions import RetryError
 from google.api_core.retry import Retry
@@ -25,6 +25,7 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 
 CONNECTIONS = 64
 _DEADLINE = 300.0
+_GARBLED = 5  # times that an answer which makes no sense is asked for
 _DELETES_AT_ONCE = 16
 
 
@@ -78,6 +79,11 @@ class ObjectStore:
         self._bucket = bucket
         self._prefix = len(bucket.root) + 1
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"the client of {self._bucket.root} stays in its process: send the path, and use store_for there"
+        )
+
     def list(self, folder: str, beginning: str = "") -> Iterator[Entry]:
         """Every object below the folder, or of those the ones whose path from there begins so, in the service's order:
         that of their bytes, but for S3's directory buckets and Azure's hierarchical namespaces.
@@ -114,14 +120,15 @@ class ObjectStore:
         """
         try:
             read = functools.partial(self._bucket.read, self._key(entry.path), entry.version)
-            content = self._call("read", entry.path, read)
-        except _Missing as error:
-            raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
-        except _Refuted as error:
+            for _ in range(_GARBLED):  # of an answer that was cut off in its head no client knows the length
+                content = self._call("read", entry.path, read)
+                if len(content) == entry.size:
+                    return content
+        except (_Missing, _Refuted) as error:
+            if self.entry(entry.path) is None:
+                raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
             raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole") from error
-        if len(content) != entry.size:
-            raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
-        return content
+        raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
 
     def get(self, path: str) -> bytes | None:
         """The content of a small object as it is now; None where there is none."""
@@ -151,6 +158,8 @@ class ObjectStore:
         try:
             self._call("write", path, functools.partial(self._bucket.create, self._key(path), data))
             return True
+        except _Missing as error:  # a name that is to be new cannot be missing: what is missing is the bucket
+            raise Denied(f"cannot write {path}: there is no bucket {self._bucket.root}: mend its name") from error
         except _Refuted as error:
             if not self._holds(path, data):
                 raise Conflict(
@@ -203,9 +212,16 @@ class ObjectStore:
     def _call(self, act: str, path: str, call: Callable[[], T]) -> T:
         """Call the client, again and again while the trouble may pass; its errors come out as ours."""
         meaning = self._bucket.meaning
+        garbled = 0
 
         def may_pass(error: Exception) -> bool:
-            return meaning(error) is Meaning.PASSING
+            nonlocal garbled
+            found = meaning(error)
+            # A client's stumbling over an answer that was cut off in its head, most likely.
+            if found is Meaning.OTHER and isinstance(error, (AttributeError, KeyError, TypeError, ValueError)):
+                garbled += 1
+                return garbled < _GARBLED
+            return found is Meaning.PASSING
 
         patiently = Retry(predicate=may_pass, initial=0.1, maximum=8.0, multiplier=1.7, timeout=_DEADLINE)
         try:
