@@ -20,6 +20,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from transforms.stores.objects import (
     CONNECT_SECONDS,
@@ -32,6 +33,14 @@ from transforms.stores.objects import (
 )  # fmt: skip
 from transforms.stores.store import Denied
 
+# A raw download that is cut off comes as urllib3's own error.
+_CUT = (
+    DataCorruption,
+    requests.RequestException,
+    HTTPError,
+    auth_exceptions.TransportError,
+    OSError,
+)
 _TIMEOUT = (CONNECT_SECONDS, READ_SECONDS)
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _CURE = (
@@ -99,7 +108,7 @@ class _GcsBucket(Bucket):
             return Meaning.REFUSED if _is_of_bucket(error) else Meaning.MISSING
         if isinstance(error, exceptions.GoogleAPICallError):
             return _of_status(int(error.code or 0))
-        if isinstance(error, (DataCorruption, requests.RequestException, auth_exceptions.TransportError, OSError)):
+        if isinstance(error, _CUT):
             return Meaning.PASSING
         if isinstance(error, auth_exceptions.RefreshError):
             return Meaning.PASSING if error.retryable else Meaning.REFUSED

@@ -12,6 +12,8 @@ from typing import Any
 import boto3
 from botocore import exceptions
 from botocore.client import Config
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from transforms.stores.objects import (
     CONNECT_SECONDS,
@@ -36,6 +38,8 @@ _NO_CREDENTIALS = (
     exceptions.SSOError,
     exceptions.ProfileNotFound,
 )
+# A body that is cut off comes as urllib3's own error.
+_CUT = (exceptions.HTTPClientError, exceptions.IncompleteReadError, ResponseParserError, HTTPError, OSError)
 _PASSING_CODES = frozenset({"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted"})
 
 
@@ -99,7 +103,7 @@ class _S3Bucket(Bucket):
             return Meaning.REFUSED
         if isinstance(error, exceptions.ClientError):
             return _of_answer(error.response)
-        if isinstance(error, (exceptions.HTTPClientError, exceptions.IncompleteReadError, OSError)):
+        if isinstance(error, _CUT):
             return Meaning.PASSING
         return Meaning.OTHER
 
