@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 CONTROL = "/faulty-proxy"
 _REFUSALS = {"503": b"503 Service Unavailable", "429": b"429 Too Many Requests"}
+_NAME = re.compile(rb'"name": ?"([^"]+)"')
 _LIMIT = 1 << 20  # bytes of a head
 
 
@@ -83,7 +84,8 @@ class _Server:
                 if address == CONTROL:
                     writer.write(_plain(b"200 OK", self._control(request.body)))
                     continue
-                fate = await self._fate(method, address)
+                named = _NAME.search(request.body[:10_000])  # GCS has the name of what is written in the body
+                fate = await self._fate(method, address + (named[1].decode() if named else ""))
                 self._counts[fate] += 1
                 if fate in _REFUSALS:
                     writer.write(_plain(_REFUSALS[fate], b""))
@@ -117,11 +119,9 @@ class _Server:
     async def _fate(self, method: str, address: str) -> str:
         faults = self.faults
         self._counts["all"] += 1
-        if faults.latency:
-            await asyncio.sleep(faults.latency)
-        if faults.stall and self._counts["all"] == faults.stalled:
-            self._counts["stalled"] += 1
-            await asyncio.sleep(faults.stall)
+        stalled = faults.stall > 0 and self._counts["all"] == faults.stalled
+        self._counts["stalled"] += stalled
+        await asyncio.sleep(faults.latency + stalled * faults.stall)
         asked = f"{method} {address}"
         if not re.search(faults.matching, asked):
             return "well"

@@ -51,7 +51,7 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "survey", functools.partial(command.survey, unit_files=UNIT_FILES))
 
 
-def run(source: Path, output: Path, *more: str) -> int:
+def run(source: Path | str, output: Path | str, *more: str) -> int:
     """Run the command in this process."""
     return command.main([f"--input={source}", f"--output={output}", *FLAGS, *more])
 
