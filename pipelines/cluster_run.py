@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -27,12 +28,13 @@ from pipelines.graph import build
 from pipelines.live import Live
 from pipelines.local_run import temporary_folder
 from pipelines.options import Options
-from pipelines.pass_through import DATAFLOW, TEMPLATE
+from pipelines.pass_through import DATAFLOW, PRISM, TEMPLATE
 from pipelines.runners import RUNNERS, Submission
 from transforms.run.plan_files import Work
 from transforms.run.report import RunContext
 
 _ANSWER_SECONDS = 20.0  # for one question to the job server
+_FETCH_SECONDS = 30.0
 _SILENCE_SECONDS = 120.0  # of a job server, before sight of it counts as lost
 _CANCEL_SECONDS = 15.0
 _LOGGER = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ def _submit(units: Work, context: RunContext, options: Options, servers: list[An
             runner.default_job_server = started
         pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(where.argv()))
         build(pipeline, units, context, options.truth)
-        with _unheard(said, options.verbose):
+        with _unheard(said, options.verbose), _patience():
             return pipeline.run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
@@ -90,7 +92,20 @@ def _submit(units: Work, context: RunContext, options: Options, servers: list[An
         raise JobFailed(f"{where.runner}: what answers at {where.console} is no job server") from error
     except Exception as error:
         why = "; ".join(filter(None, [job_cause(str(error)), *(job_cause(text) for text in said)]))
+        if where.runner == PRISM and "prism_location" not in where.given:
+            why += "; --prism_location names a Prism that is here already"
         raise JobFailed(f"{where.runner} did not take the job: {why}") from error
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Beam fetches a job server that it has not got from the network, and would wait for an answer for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_FETCH_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @contextlib.contextmanager

@@ -93,8 +93,6 @@ class Submission:
     @property
     def console(self) -> str | None:
         """Where a person can look at the runner's jobs; Dataflow's is that of the job."""
-        if self.loopback:
-            return None
         if self.runner == FLINK and self.given.get("flink_master", "[auto]") not in _FLINK_INSIDE:
             return re.sub(r"^(?!https?://)", "http://", str(self.given["flink_master"]).strip())
         found = self.given.get("spark_rest_url") or self.given.get("job_endpoint")

@@ -119,7 +119,8 @@ def downloaded(cluster: Cluster, path: str) -> bytes:
 def test_a_worker_killed_in_the_middle_fails_the_job_and_the_same_command_finishes_it(
     cluster: Cluster, undisturbed: Source
 ) -> None:
-    job = cluster.command(setup=project(cluster.folder / "slow", UNHURRIED))
+    # Longer than the job server may take to answer: that is not about the job.
+    job = cluster.command("--job_server_timeout=6", setup=project(cluster.folder / "slow", UNHURRIED))
     wait_for(cluster.parts, 90, "the first shard")
     for worker in cluster.pool.workers():
         worker.kill()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.several_units import Source, published
-from tests.small_cluster import ended, submit, wait_for
+from tests.several_units import Source, published, run
+from tests.small_cluster import ended, job_server, submit, wait_for
 from tests.tools import require
 from transforms.run.publication import MANIFEST
 
@@ -36,9 +36,11 @@ def processes_of(group: int) -> str:
     return told.stdout
 
 
-_UNHURRIED = """
+_QUIET = """
 import logging
 logging.disable(logging.CRITICAL)
+"""
+_UNHURRIED = f"""{_QUIET}
 import transforms.formatting
 _at_once = transforms.formatting.publish_file
 def slowly(*arguments):
@@ -69,6 +71,36 @@ def test_an_interrupted_run_with_its_own_job_server_leaves_nothing_behind(
     status, _, error = ended(submit(tmp_path, source, tmp_path / "out", *place))
     assert (status, error) == (0, "")
     assert published(tmp_path / "out") == expected
+
+
+@pytest.mark.usefixtures("small_units")
+def test_a_job_server_that_dies_is_not_waited_for_and_its_job_not_given_up(undisturbed: Source, tmp_path: Path) -> None:
+    source, expected = undisturbed
+    output = tmp_path / "out"
+    with job_server(tmp_path) as server:
+        flags = ("--runner=PortableRunner", "--environment_type=LOOPBACK", f"--job_endpoint={server.endpoint}")
+        impatient = "import pipelines.cluster_run\npipelines.cluster_run._SILENCE_SECONDS = 2.0\n"
+        job = submit(tmp_path, source, output, *flags, patch=_UNHURRIED + impatient)
+        wait_for(lambda: list(output.glob("events/*.gz")), 60, "the first shard")
+    status, _, error = ended(job, 60)
+    assert status == 1
+    assert (
+        "the job server does not answer any more (UNAVAILABLE), and the job may go on and publish all the same" in error
+    )
+    assert f"look at {server.endpoint}" in error
+    assert error.count("\n") == 1
+    assert "failed" not in json.loads((output / "_claim.json").read_bytes())  # the job may go on: it has the folder
+
+    assert run(source, output) == 0
+    assert published(output) == expected
+
+
+def test_a_job_that_only_says_that_it_is_done_is_not_believed(undisturbed: Source, tmp_path: Path) -> None:
+    lost = _QUIET + "import pipelines.cluster_run\npipelines.cluster_run.run_elsewhere = lambda *_: True\n"
+    job = submit(tmp_path, undisturbed[0], tmp_path / "out", "--runner=PrismRunner", patch=lost)
+    status, out, error = ended(job)
+    assert (status, out) == (1, "")
+    assert "has no _manifest.json of this run although the job ended" in error
 
 
 def test_an_endpoint_that_is_no_job_server_is_said_in_time(undisturbed: Source, tmp_path: Path) -> None:
