@@ -54,11 +54,14 @@ class Plan:
 
     @classmethod
     def for_input(cls, units: int, files: int, input_bytes: int, read_concurrency: int = 32) -> Plan:
-        shards = min(512, 1 + input_bytes // _BYTES_A_SHARD)
-        id_shards = min(512, 1 + input_bytes // _BYTES_AN_ID_SHARD)
+        shards = min(_MOST_SHARDS, 1 + input_bytes // _BYTES_A_SHARD)
+        id_shards = min(_MOST_SHARDS, 1 + input_bytes // _BYTES_AN_ID_SHARD)
         return cls(units, files, input_bytes, id_shards, shards, shards, read_concurrency)
 
 
 _BYTES_A_SHARD = 512 << 20
+# Every unit sends every shard something: with more of them the elements get too small, with fewer the groups too large
+# (``run/forecast.py`` tells both for ten billion rows).
+_MOST_SHARDS = 1024
 # Links are a tenth of the rows and all meet in one place anyway: gathering them in two steps pays late.
 _BYTES_AN_ID_SHARD = 512 << 20
