@@ -6,7 +6,7 @@ there mostly, not always.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
@@ -43,10 +43,12 @@ class BeamStore:
 
     def entry(self, path: str) -> Entry | None:
         """The entry of one file; None where there is none."""
-        return next((_entry(found) for found in self._match(path) if found.path == path), None)
+        found = next((found for found in self._match(path) if found.path == path), None)
+        # Beam has one word for both: a folder is told by what is in it.
+        return None if found is None or self.is_folder(path) else _entry(found)
 
     def is_folder(self, path: str) -> bool:
-        return next(iter(self._match(f"{path.rstrip('/')}/**")), None) is not None
+        return bool(self._match(f"{path.rstrip('/')}/**", 1))
 
     def read(self, entry: Entry) -> bytes:
         """The whole content.
@@ -111,9 +113,9 @@ class BeamStore:
     def absolute(self, path: str) -> str:
         return path.rstrip("/")
 
-    def _match(self, pattern: str) -> Iterable[FileMetadata]:
+    def _match(self, pattern: str, most: int | None = None) -> Sequence[FileMetadata]:
         try:
-            (found,) = FileSystems.match([pattern])
+            (found,) = FileSystems.match([pattern], [most])
         except BeamIOError as error:
             if all(isinstance(cause, FileNotFoundError) for cause in (error.exception_details or {}).values()):
                 return []

@@ -107,19 +107,19 @@ def forget_clients() -> None:
 
 @functools.cache
 def _local() -> Store:
-    return _module("local").LocalStore()  # type: ignore[no-any-return]
+    return _module("local").LocalStore()
 
 
 @functools.cache
 def _by_beam(scheme: str) -> Store:
     # Beam takes seconds to import, and only some want it.
-    return _module("beam_files").BeamStore(scheme)  # type: ignore[no-any-return]
+    return _module("beam_files").BeamStore(scheme)
 
 
 @functools.cache
 def _remote(scheme: str, bucket: str) -> Store:
     try:
-        return _module(_MODULES[scheme]).open_bucket(bucket)  # type: ignore[no-any-return]
+        return _module(_MODULES[scheme]).open_bucket(bucket)
     except ImportError as error:
         extra = {"s3": "s3", "azfs": "azure"}.get(scheme)
         cure = f"'.[{extra}]'" if extra else "."

@@ -1,0 +1,128 @@
+"""Places that only Beam's FileSystems can reach, here a made scheme over a folder of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.localfilesystem import LocalFileSystem
+
+from tests import several_units
+from transforms.stores import store as stores
+from transforms.stores.store import Changed, Conflict, Denied, Store, join, store_for
+
+ROOTS: list[str] = []
+
+
+class MadeFileSystem(LocalFileSystem):
+    """made://x is the file x of a test's folder."""
+
+    @classmethod
+    def scheme(cls) -> str:
+        return "made"
+
+    def join(self, basepath: str, *paths: str) -> str:
+        return "/".join([basepath.rstrip("/"), *paths])
+
+    def split(self, path: str) -> tuple[str, str]:
+        head, _, tail = path.rpartition("/")
+        return head, tail
+
+    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        folder = os.path.dirname(_local(dir_or_prefix))
+        for found in super()._list(folder):
+            name = os.path.relpath(found.path, ROOTS[-1]).replace(os.sep, "/")
+            yield FileMetadata(f"made://{name}", found.size_in_bytes, found.last_updated_in_seconds)
+
+    def create(self, path: str, *args: Any, **keywords: Any) -> Any:
+        os.makedirs(os.path.dirname(_local(path)), exist_ok=True)
+        return super().create(_local(path), *args, **keywords)
+
+    def open(self, path: str, *args: Any, **keywords: Any) -> Any:
+        return super().open(_local(path), *args, **keywords)
+
+    def exists(self, path: str) -> bool:
+        found: bool = super().exists(_local(path))
+        return found
+
+    def metadata(self, path: str) -> FileMetadata:
+        found = super().metadata(_local(path))
+        return FileMetadata(path, found.size_in_bytes, found.last_updated_in_seconds)
+
+    def delete(self, paths: list[str]) -> None:
+        super().delete([_local(path) for path in paths])
+
+
+def _local(path: str) -> str:
+    return os.path.join(ROOTS[-1], path.removeprefix("made://"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[str]:
+    ROOTS.append(str(tmp_path))
+    yield "made://some/folder"
+    ROOTS.pop()
+
+
+@pytest.fixture
+def store(place: str) -> Store:
+    return store_for(place)
+
+
+def test_files_are_listed_read_and_removed(place: str, store: Store) -> None:
+    names = ["a", "a-b", "b/c d.avro", "b/é.avro", "empty"]
+    for name in reversed(names):
+        assert store.put_if_absent(join(place, name), b"" if name == "empty" else name.encode())
+    found = list(store.list(place))
+    assert [entry.path for entry in found] == [join(place, name) for name in names]
+    assert [store.read(entry) for entry in found] == [b"a", b"a-b", b"b/c d.avro", "b/é.avro".encode(), b""]
+    assert [entry.path for entry in store.list(place, "b/c")] == [join(place, "b/c d.avro")]
+    assert store.is_folder(join(place, "b"))
+    assert not store.is_folder(join(place, "c"))
+    assert store.get(join(place, "c")) is None
+    store.delete([entry.path for entry in found] + [join(place, "never there")])
+    assert list(store.list(place)) == []
+
+
+def test_a_file_is_the_one_that_was_listed(place: str, store: Store) -> None:
+    path = join(place, "file")
+    store.put(path, b"first")
+    (listed,) = store.list(place)
+    store.put(path, b"and more")
+    with pytest.raises(Changed, match="changed while the run was reading it"):
+        store.read(listed)
+    store.delete([path])
+    with pytest.raises(Changed, match="is gone now"):
+        store.read(listed)
+
+
+def test_names_are_looked_at_before_they_are_written(place: str, store: Store) -> None:
+    path = join(place, "file")
+    assert store.put_if_absent(path, b"ours")
+    assert not store.put_if_absent(path, b"ours")
+    with pytest.raises(Conflict, match="holds other bytes"):
+        store.put_if_absent(path, b"mine")
+    found = store.load(path)
+    assert found is not None
+    store.put(path, b"longer", found[1])
+    with pytest.raises(Conflict):
+        store.put(path, b"longest", found[1])
+
+
+def test_what_beam_does_not_know_is_refused() -> None:
+    stores.forget_clients()
+    with pytest.raises(Denied, match="nosuch:// is no store that this program or Beam can reach"):
+        store_for("nosuch://bucket/x")
+
+
+def test_a_run_reads_and_publishes_there(place: str, tmp_path: Path, small_units: None) -> None:
+    several_units.write_source(tmp_path / "in")
+    assert several_units.run(tmp_path / "in", tmp_path / "out") == 0
+    assert several_units.run("made://in", "made://elsewhere") == 0
+    there, here = (several_units.published(tmp_path / name) for name in ("elsewhere", "out"))
+    assert there.pop("claim") != here.pop("claim")  # a version is another thing there
+    assert there == here
