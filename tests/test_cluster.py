@@ -71,14 +71,15 @@ def comparable(files: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, gcs: Emulator, undisturbed: Source) -> Iterator[Cluster]:
-    source, output = gcs.url("export"), gcs.url("output")
-    with gcs.applied():
+def cluster(request: pytest.FixtureRequest, tmp_path: Path, undisturbed: Source) -> Iterator[Cluster]:
+    store: Emulator = request.getfixturevalue(getattr(request, "param", "gcs"))
+    source, output = store.url("export"), store.url("output")
+    with store.applied():
         upload(undisturbed[0], source)
     for name in ("server", "workers"):
         (tmp_path / name).mkdir()
-    with job_server(tmp_path / "server") as server, pool(tmp_path / "workers", gcs.environment) as workers:
-        yield Cluster(server, workers, gcs, tmp_path, source, output)
+    with job_server(tmp_path / "server") as server, pool(tmp_path / "workers", store.environment) as workers:
+        yield Cluster(server, workers, store, tmp_path, source, output)
 
 
 def test_workers_elsewhere_publish_the_bytes_of_one_process(cluster: Cluster, undisturbed: Source) -> None:
@@ -107,6 +108,17 @@ def test_workers_elsewhere_publish_the_bytes_of_one_process(cluster: Cluster, un
     status, _, error = ended(cluster.command("--prepared_workers"))
     assert status == 2
     assert "holds a finished run" in error
+
+
+@pytest.mark.parametrize("cluster", ["s3", "azure"], indirect=True)
+def test_workers_find_the_credentials_of_other_stores_themselves(cluster: Cluster, undisturbed: Source) -> None:
+    status, _, error = ended(cluster.command(setup=project(cluster.folder / "project")))
+    assert (status, error) == (0, "")
+    assert cluster.published() == comparable(undisturbed[1])
+    said = cluster.server.log.read_text() + cluster.pool.log.read_text() + downloaded(cluster, "report.json").decode()
+    for name, value in cluster.emulator.environment.items():
+        if re.search("SECRET|CONNECTION_STRING", name) and value != "test":
+            assert value not in said, f"{name} was logged"
 
 
 def downloaded(cluster: Cluster, path: str) -> bytes:
