@@ -160,12 +160,39 @@ def test_switches_of_the_network_are_read_as_they_are_meant() -> None:
         template.arguments(["--no_use_public_ips=1"])
 
 
+def test_the_launch_of_the_readme_can_be_obeyed() -> None:
+    text = (DEPLOY / "README.md").read_text("utf-8")
+    (shown,) = re.findall(r"<!-- launch -->\n\n```json\n(.*?)```", text, re.S)
+    launch = json.loads(shown)["launchParameter"]
+    _check_parameters(launch["parameters"])
+    options.parse(template.arguments([*(f"--{key}={value}" for key, value in launch["parameters"].items()), *LAUNCHED]))
+
+
+def test_parameters_of_the_readme_are_those_of_the_template() -> None:
+    text = (DEPLOY / "README.md").read_text("utf-8").replace("$IMAGE", IMAGE)
+    text = text.replace("$EXPORTS", "exports").replace("$RESULTS", "results")
+    found = [words.rstrip("`.") for words in re.findall(r"--parameters (\S+)", text)]
+    given: dict[str, str] = {}
+    for words in found:
+        divider = "~" if words.startswith("^~^") else ","
+        given |= dict(word.split("=", 1) for word in words.removeprefix("^~^").split(divider))
+    assert len(given) >= 8
+    _check_parameters(given)
+
+
+def _check_parameters(given: dict[str, str]) -> None:
+    patterns = {found["name"]: found["regexes"][0] for found in PARAMETERS}
+    for name, value in given.items():
+        assert name in patterns, f"{name} is no parameter"
+        assert re.fullmatch(patterns[name], value), f"{name}: {patterns[name]} refuses [{value}]"
+
+
 def _setup() -> dict[str, Any]:
-    """The arguments of setup.py that are plain values."""
+    """What setup.py asks for."""
     (call,) = (node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text("utf-8"))) if _is_setup(node))
     assert isinstance(call, ast.Call)
-    plain = {word.arg: word.value for word in call.keywords if not isinstance(word.value, ast.Call)}
-    return {str(name): ast.literal_eval(value) for name, value in plain.items()}
+    wanted = ("install_requires", "python_requires")
+    return {str(word.arg): ast.literal_eval(word.value) for word in call.keywords if word.arg in wanted}
 
 
 def _is_setup(node: ast.AST) -> bool:
