@@ -18,7 +18,7 @@ from transforms.elements import MAXIMUM_BYTES
 from transforms.run.forecast import Shuffle, estimated_rows, forecast, lines
 from transforms.settings import Plan
 
-GROUPED = {
+GROUPED: dict[str, Any] = {
     "SpreadUnits": reading._ReadIds,
     "GroupLinks": resolving._UniqueLinks,
     "GatherLinks": resolving._Resolve,
@@ -54,7 +54,7 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> Groups:
     return found
 
 
-# (Flags of the sample, bytes a unit, bytes a shard, how far off elements and bytes may be)
+# Flags of the sample, bytes a unit, bytes a shard
 EXPORTS = {
     "hourly files, one shard": (("--users=600", "--days=4", "--rows=40000", "--flush_minutes=60"), 4 << 20, 1 << 30),
     "small files, several shards": (("--users=900", "--days=5", "--rows=60000"), 3 << 20, 8 << 20),
@@ -89,16 +89,18 @@ def test_a_run_carries_what_was_told(
         seen = Shuffle(step, sum(map(len, sizes)), sum(map(sum, sizes)), len(sizes))
         shown = f"{kind}: told {shuffle}, seen {seen}"
         if step == "GroupAttributes":  # few, of one type: how many units have some is a matter of luck
-            assert within(5, shuffle.bytes, seen.bytes), shown
+            assert within(2, shuffle.bytes, seen.bytes), shown
             continue
         assert shuffle.groups == seen.groups, shown
         if step in ("GroupLinks", "GatherLinks"):
-            # Deleted profiles and workspaces come in elements of their own, a few a unit.
-            assert shuffle.elements <= seen.elements <= 3 * shuffle.elements + 2 * plan.units + 3 * seen.groups, shown
+            # Lone ids, deleted profiles and workspaces come in elements of their own, where there are any.
+            assert shuffle.elements <= seen.elements <= 2 * shuffle.elements + 2 * plan.units, shown
         else:
             assert within(1.25, shuffle.elements, seen.elements), shown
-        assert within(2, shuffle.bytes, seen.bytes), shown
-        assert within(3, shuffle.group_bytes, max(map(sum, sizes))), shown
+        assert within(1.6, shuffle.bytes, seen.bytes), shown
+        # Units are cut by bytes of input: one of many small files has more names than the mean.
+        largest = max(map(sum, sizes))
+        assert within(4 if step == "SpreadUnits" else 2, shuffle.group_bytes, largest), f"{shown}, largest {largest}"
     capsys.readouterr()
 
 
