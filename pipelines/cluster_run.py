@@ -54,12 +54,12 @@ def run_elsewhere(units: Work, context: RunContext, options: Options) -> bool:
         if where.given.get(TEMPLATE):
             _tell("template", str(where.given[TEMPLATE]))
             return False
-        _tell("job", _job_id(result))
-        if (console := _console(where, result)) is not None:
-            _tell("look at it", console)
-        if not where.waits:
-            return False
         try:
+            _tell("job", _job_id(result))
+            if (console := _console(where, result)) is not None:
+                _tell("look at it", console)
+            if not where.waits:
+                return False
             with _interruptible():  # again: a job server that was started has put its own handler there
                 _wait(result, where)
         except KeyboardInterrupt:
@@ -91,7 +91,7 @@ def _submit(units: Work, context: RunContext, options: Options, servers: list[An
     except grpc.FutureTimeoutError as error:
         raise JobFailed(f"{where.runner}: what answers at {where.console} is no job server") from error
     except Exception as error:
-        why = "; ".join(filter(None, [job_cause(str(error)), *(job_cause(text) for text in said)]))
+        why = "; ".join(filter(None, [_words(error), *(job_cause(text) for text in said)]))
         if where.runner == PRISM and "prism_location" not in where.given:
             why += "; --prism_location names a Prism that is here already"
         raise JobFailed(f"{where.runner} did not take the job: {why}") from error
@@ -136,9 +136,7 @@ def _wait(result: PipelineResult, where: Submission) -> None:
         except Exception as error:
             state, errors = getattr(getattr(error, "result", None), "state", None), [str(error)]
             if state is None or not PipelineState.is_terminal(state):
-                raise LostSight(
-                    f"the job cannot be watched any more ({job_cause(str(error))}): {_look(where)}"
-                ) from error
+                raise LostSight(f"the job cannot be watched any more ({_words(error)}): {_look(where)}") from error
         else:
             errors = []
     else:
@@ -202,18 +200,27 @@ def _cancel(result: Any, where: Submission) -> str:
     """Cancel the job; returns what to say of it. A second Ctrl-C does not wait for the answer."""
     try:
         result.cancel()
+        if where.runner == DATAFLOW:
+            return (
+                "interrupted: Dataflow was asked to cancel the job, and nothing is published unless _manifest.json "
+                f"still appears; {_look(where)}"
+            )
         until = time.monotonic() + _CANCEL_SECONDS
-        while where.runner != DATAFLOW and time.monotonic() < until:
-            if PipelineState.is_terminal(result.state):
-                break
+        while not PipelineState.is_terminal(state := result.state) and time.monotonic() < until:
             time.sleep(0.1)
+        if state == PipelineState.DONE:
+            return f"interrupted when the job was through already: look for _manifest.json, or {_look(where)}"
         return (
             f"interrupted: the job is cancelled, nothing is published, the same command runs it again; {_look(where)}"
         )
     except (Exception, KeyboardInterrupt) as error:
-        return (
-            f"interrupted, but the job could not be cancelled ({job_cause(str(error)) or 'no answer'}): {_look(where)}"
-        )
+        return f"interrupted, but the job could not be cancelled ({_words(error) or 'no answer'}): {_look(where)}"
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, in a line; a job server's own words are inside of gRPC's."""
+    details = error.details() if isinstance(error, grpc.RpcError) and hasattr(error, "details") else None
+    return job_cause(details or str(error))
 
 
 def _job_id(result: Any) -> str:

@@ -181,5 +181,5 @@ def test_an_interrupted_command_cancels_the_job(prepared: Cloud, output: str, nu
     assert process.returncode == 130, error
     assert service.requested == ["JOB_STATE_CANCELLED"]
     assert JOB in out
-    assert "the job is cancelled, nothing is published" in error
+    assert "Dataflow was asked to cancel the job" in error
     assert error.count("\n") == 1

@@ -7,8 +7,10 @@ import socket
 import time
 from typing import Any
 
+import grpc
 import pytest
 
+from pipelines import cluster_run
 from pipelines import currents_to_mixpanel as command
 from pipelines.failures import job_cause
 from pipelines.pass_through import DATAFLOW, FLINK, PORTABLE, PRISM
@@ -87,6 +89,42 @@ def test_what_a_failed_job_says() -> None:
     assert job_cause(told) == "2% of 10 rows:\n  a: 3"
     assert job_cause("java.lang.OutOfMemoryError: heap\n\n") == "java.lang.OutOfMemoryError: heap"
     assert job_cause("") == ""
+
+
+class _Refused(grpc.RpcError):
+    def details(self) -> str:
+        return "java.lang.IllegalArgumentException: no such option\n"
+
+    def __str__(self) -> str:
+        return "<_InactiveRpcError of RPC that terminated with:\n\tstatus = StatusCode.UNKNOWN\n>"
+
+
+class _Job:
+    """What a runner gives back for a job, in a state."""
+
+    def __init__(self, state: str, refuses: Exception | None = None) -> None:
+        self.state, self._refuses = state, refuses
+
+    def cancel(self) -> None:
+        if self._refuses is not None:
+            raise self._refuses
+
+
+@pytest.mark.parametrize(
+    ("job", "runner", "said"),
+    [
+        (_Job("CANCELLED"), PORTABLE, "interrupted: the job is cancelled, nothing is published"),
+        (_Job("DONE"), PORTABLE, "interrupted when the job was through already: look for _manifest.json"),
+        (_Job("CANCELLING"), DATAFLOW, "interrupted: Dataflow was asked to cancel the job"),
+        (_Job("RUNNING", _Refused()), PORTABLE, "could not be cancelled (java.lang.IllegalArgumentException: no such"),
+        (_Job("RUNNING", OSError()), PORTABLE, "could not be cancelled (no answer)"),
+    ],
+)
+def test_what_an_interrupted_command_says_of_its_job(job: _Job, runner: str, said: str) -> None:
+    message = cluster_run._cancel(job, Submission(runner, {"job_endpoint": "a:1"}))
+    assert said in message
+    assert "look at " in message
+    assert "\n" not in message
 
 
 # Figures of many machines
