@@ -20,6 +20,7 @@ from transforms.run import publication
 from transforms.run.claims import claim_digest
 from transforms.settings import Settings
 from transforms.stores import local
+from transforms.stores.store import StoreError
 
 pytestmark = pytest.mark.usefixtures("small_units")
 
@@ -235,14 +236,8 @@ def test_a_run_whose_folder_is_taken_by_force_leaves_it_alone(
     assert published(output) == published(tmp_path / "alone")
 
 
-# Dying
-
-
-# What a run does to its folder is writing, linking and replacing: it is killed before the n-th of them.
-
-
 def _fail(*_: Any, **__: Any) -> None:
-    raise store.StoreError("made to fail")
+    raise StoreError("made to fail")
 
 
 def _nothing(*_: Any, **__: Any) -> None:
