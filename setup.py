@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 _S3 = ["boto3>=1.36"]
-_AZURE = ["azure-identity>=1.16", "azure-storage-blob>=12.20"]
+_AZURE = ["azure-identity>=1.16", "azure-storage-blob>=12.28"]
 # What submission imports of Beam's own extra gcp, which would bring sixty packages to every worker.
 _DATAFLOW = ["google-auth-httplib2>=0.1,<0.3", "google-cloud-dataflow-client>=0.13,<0.14"]
 

@@ -28,6 +28,7 @@ _CURE = (
     "set AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or run [az login], or give "
     "this machine's identity the role Storage Blob Data Contributor"
 )
+_NO_CONTAINER = ("ContainerNotFound", "InvalidResourceName")
 _ONE_REQUEST = 256 << 20  # bytes that are read and written in one go
 
 
@@ -79,7 +80,10 @@ class _AzureContainer(Bucket):
 
     def read(self, key: str, version: str) -> bytes:
         blob = self._client.get_blob_client(key)
-        content: bytes = blob.download_blob(etag=version, match_condition=MatchConditions.IfNotModified).readall()
+        # As it is stored, whatever encoding it says it has: that is what its size says.
+        content: bytes = blob.download_blob(
+            etag=version, match_condition=MatchConditions.IfNotModified, decompress=False
+        ).readall()
         return content
 
     def create(self, key: str, data: bytes) -> None:
@@ -105,7 +109,7 @@ class _AzureContainer(Bucket):
         return Meaning.OTHER
 
     def explain(self, error: Exception) -> str:
-        if _code(error) == "ContainerNotFound":
+        if _code(error) in _NO_CONTAINER:
             return f"there is no container {self.root}: mend its name"
         return f"no credentials that Azure takes for {self.root} ({_code(error) or type(error).__name__}): {_CURE}"
 
@@ -125,7 +129,7 @@ def _code(error: Exception) -> str:
 
 
 def _of_status(status: int, code: str) -> Meaning:
-    if code == "ContainerNotFound" or status in (401, 403):
+    if code in _NO_CONTAINER or status in (401, 403):
         return Meaning.REFUSED
     if status == 404:
         return Meaning.MISSING

@@ -53,9 +53,13 @@ def open_bucket(name: str) -> ObjectStore:
     """The store of one bucket.
 
     Raises:
-        Denied: there are no credentials.
+        Denied: there are no credentials, or no bucket can have that name.
     """
     return ObjectStore(_GcsBucket(name))
+
+
+class _NoBucket(Exception):
+    pass
 
 
 class _GcsBucket(Bucket):
@@ -64,14 +68,20 @@ class _GcsBucket(Bucket):
     def __init__(self, name: str) -> None:
         self.root = f"gs://{name}"
         self._client = _client()
-        self._bucket = self._client.bucket(name)
+        try:
+            self._bucket = self._client.bucket(name)
+        except ValueError as error:
+            raise Denied(f"there is no bucket {self.root}: {str(error).rstrip('.')}") from error
 
     def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]:
         listing = self._client.list_blobs(
             self._bucket, prefix=prefix, page_token=token, page_size=most, timeout=_TIMEOUT, retry=None,
             fields="items(name,size,generation),nextPageToken",
         )  # fmt: skip
-        page = next(listing.pages, ())
+        try:
+            page = next(listing.pages, ())
+        except exceptions.NotFound as error:
+            raise _NoBucket(self.root) from error  # a folder that is not there is an empty listing
         return [_listed(blob) for blob in page], listing.next_page_token
 
     def head(self, key: str) -> Listed:
@@ -104,8 +114,10 @@ class _GcsBucket(Bucket):
     def meaning(self, error: Exception) -> Meaning:
         if isinstance(error, InvalidResponse):
             return _of_status(error.response.status_code)
+        if isinstance(error, _NoBucket):
+            return Meaning.REFUSED
         if isinstance(error, exceptions.NotFound):
-            return Meaning.REFUSED if _is_of_bucket(error) else Meaning.MISSING
+            return Meaning.REFUSED if "specified bucket does not exist" in str(error) else Meaning.MISSING
         if isinstance(error, exceptions.GoogleAPICallError):
             return _of_status(int(error.code or 0))
         if isinstance(error, _CUT):
@@ -117,7 +129,7 @@ class _GcsBucket(Bucket):
         return Meaning.OTHER
 
     def explain(self, error: Exception) -> str:
-        if isinstance(error, exceptions.NotFound):
+        if isinstance(error, (_NoBucket, exceptions.NotFound)):
             return f"there is no bucket {self.root}: mend its name"
         if isinstance(error, (exceptions.Forbidden, exceptions.Unauthorized, InvalidResponse)):
             return f"Google Cloud Storage refuses these credentials for {self.root}: {_CURE}"
@@ -125,13 +137,18 @@ class _GcsBucket(Bucket):
 
 
 def _client() -> storage.Client:
-    if os.environ.get("STORAGE_EMULATOR_HOST"):
+    if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
+        if not emulator.startswith(("http://", "https://")):
+            raise Denied(f"STORAGE_EMULATOR_HOST={emulator} is no address: write http://{emulator}")
         client = storage.Client(project="emulator", credentials=AnonymousCredentials())
     else:
         try:
             credentials, project = google.auth.default(scopes=[_SCOPE])
         except auth_exceptions.DefaultCredentialsError as error:
-            raise Denied(f"no credentials for Google Cloud Storage (gs://): {_CURE}") from error
+            wrong = ""
+            if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+                wrong = f" ({' '.join(str(error).split())[:200]})"
+            raise Denied(f"no credentials for Google Cloud Storage (gs://){wrong}: {_CURE}") from error
         client = storage.Client(project=project or "none", credentials=credentials)
     for scheme in ("https://", "http://"):
         client._http.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
@@ -140,11 +157,6 @@ def _client() -> storage.Client:
 
 def _listed(blob: storage.Blob) -> Listed:
     return Listed(blob.name, int(blob.size), str(blob.generation))
-
-
-def _is_of_bucket(error: exceptions.NotFound) -> bool:
-    text = str(error).lower()
-    return "bucket does not exist" in text or ("/o?" in text and "/upload/" not in text) or text.endswith("/o")
 
 
 def _of_status(status: int) -> Meaning:

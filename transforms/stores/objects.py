@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, NoReturn, Protocol, TypeVar
@@ -78,6 +79,7 @@ class ObjectStore:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._prefix = len(bucket.root) + 1
+        self._reached = False  # whether its service ever answered here: names of hosts that did do not go away
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -158,8 +160,8 @@ class ObjectStore:
         try:
             self._call("write", path, functools.partial(self._bucket.create, self._key(path), data))
             return True
-        except _Missing as error:  # a name that is to be new cannot be missing: what is missing is the bucket
-            raise Denied(f"cannot write {path}: there is no bucket {self._bucket.root}: mend its name") from error
+        except _Missing as error:
+            raise self._no_bucket(path) from error
         except _Refuted as error:
             if not self._holds(path, data):
                 raise Conflict(
@@ -176,6 +178,8 @@ class ObjectStore:
         try:
             self._call("write", path, functools.partial(self._bucket.replace, self._key(path), data, version))
         except (_Refuted, _Missing) as error:
+            if version is None and isinstance(error, _Missing):
+                raise self._no_bucket(path) from error
             if not self._holds(path, data):
                 raise Conflict(f"{path} was changed by somebody else meanwhile") from error
 
@@ -197,6 +201,10 @@ class ObjectStore:
     def _delete(self, keys: Sequence[str]) -> None:
         with contextlib.suppress(_Missing):
             self._call("delete", f"{self._bucket.root}/{keys[0]}", functools.partial(self._bucket.delete, keys))
+
+    def _no_bucket(self, path: str) -> Denied:
+        # A name that is to be new cannot be missing: what is missing is the bucket.
+        return Denied(f"cannot write {path}: there is no bucket {self._bucket.root}: mend its name")
 
     def _holds(self, path: str, data: bytes) -> bool:
         entry = self.entry(path)
@@ -221,11 +229,13 @@ class ObjectStore:
             if found is Meaning.OTHER and isinstance(error, (AttributeError, KeyError, TypeError, ValueError)):
                 garbled += 1
                 return garbled < _GARBLED
-            return found is Meaning.PASSING
+            return found is Meaning.PASSING and (self._reached or not _names_no_host(error))
 
         patiently = Retry(predicate=may_pass, initial=0.1, maximum=8.0, multiplier=1.7, timeout=_DEADLINE)
         try:
-            return patiently(call)()
+            answer = patiently(call)()
+            self._reached = True
+            return answer
         except RetryError as error:
             cause = error.cause or error
             raise StoreError(f"cannot {act} {path}: {_one_line(cause)} (tried for {_DEADLINE:.0f} s)") from error
@@ -239,6 +249,11 @@ class ObjectStore:
                 raise _Refuted(path) from error
             if found is Meaning.REFUSED:
                 raise Denied(f"cannot {act} {path}: {self._bucket.explain(error)}") from error
+            if found is Meaning.PASSING:
+                raise Denied(
+                    f"cannot {act} {path}: mend the path, or the endpoint in the environment: no host has the name "
+                    f"({_one_line(error)})"
+                ) from error
             raise StoreError(f"cannot {act} {path}: {_one_line(error)}") from error
 
 
@@ -248,6 +263,16 @@ class _Missing(StoreError):
 
 class _Refuted(StoreError):
     pass
+
+
+def _names_no_host(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return cause.errno == socket.EAI_NONAME
+        # The last is where Azure's errors have it.
+        cause = cause.__cause__ or cause.__context__ or getattr(cause, "inner_exception", None)
+    return False
 
 
 def _one_line(error: BaseException) -> str:

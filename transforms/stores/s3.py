@@ -24,7 +24,7 @@ from transforms.stores.objects import (
     Meaning,
     ObjectStore,
 )  # fmt: skip
-from transforms.stores.store import Denied, StoreError
+from transforms.stores.store import Denied
 
 _CURE = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role that may read the "
@@ -39,15 +39,27 @@ _NO_CREDENTIALS = (
     exceptions.ProfileNotFound,
 )
 # A body that is cut off comes as urllib3's own error.
-_CUT = (exceptions.HTTPClientError, exceptions.IncompleteReadError, ResponseParserError, HTTPError, OSError)
-_PASSING_CODES = frozenset({"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted"})
+_CUT = (
+    exceptions.ConnectionError,
+    exceptions.HTTPClientError,
+    exceptions.IncompleteReadError,
+    ResponseParserError,
+    HTTPError,
+    OSError,
+)
+_PASSING_CODES = frozenset(
+    {"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted", "InternalError",
+     "ServiceUnavailable"}
+)  # fmt: skip
+# Some come with 400, and those of a bulk delete with no status at all.
+_REFUSED_CODES = frozenset({"NoSuchBucket", "AccessDenied", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 
 
 def open_bucket(name: str) -> ObjectStore:
     """The store of one bucket.
 
     Raises:
-        Denied: AWS_PROFILE names none.
+        Denied: AWS_PROFILE, AWS_DEFAULT_REGION or AWS_ENDPOINT_URL names none.
     """
     return ObjectStore(_S3Bucket(name))
 
@@ -68,6 +80,10 @@ class _S3Bucket(Bucket):
             self._client: Any = boto3.session.Session().client("s3", config=settings)
         except _NO_CREDENTIALS as error:
             raise Denied(f"no credentials for S3 (s3://): {error}; {_CURE}") from error
+        except (ValueError, exceptions.BotoCoreError) as error:
+            raise Denied(
+                f"cannot open {self.root}: {error}: mend AWS_ENDPOINT_URL (http://HOST:PORT) or AWS_DEFAULT_REGION"
+            ) from error
 
     def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]:
         following = {"ContinuationToken": token} if token else {}
@@ -94,12 +110,12 @@ class _S3Bucket(Bucket):
     def delete(self, keys: Sequence[str]) -> None:
         wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         refused = self._client.delete_objects(Bucket=self._name, Delete=wanted).get("Errors", ())
-        for error in refused:
+        for error in refused:  # each key has an answer of its own
             if error.get("Code") != "NoSuchKey":
-                raise StoreError(f"cannot delete {self.root}/{error.get('Key')}: {error.get('Message')}")
+                raise exceptions.ClientError({"Error": error}, f"DeleteObjects of {error.get('Key')}")
 
     def meaning(self, error: Exception) -> Meaning:
-        if isinstance(error, _NO_CREDENTIALS):
+        if isinstance(error, (*_NO_CREDENTIALS, exceptions.ParamValidationError)):
             return Meaning.REFUSED
         if isinstance(error, exceptions.ClientError):
             return _of_answer(error.response)
@@ -108,6 +124,8 @@ class _S3Bucket(Bucket):
         return Meaning.OTHER
 
     def explain(self, error: Exception) -> str:
+        if isinstance(error, exceptions.ParamValidationError):
+            return f"S3 has no such names: {' '.join(str(error).split())[:200]}"
         if not isinstance(error, exceptions.ClientError):
             return f"no credentials for S3: {_CURE}"
         code = error.response.get("Error", {}).get("Code", "")
@@ -119,7 +137,7 @@ class _S3Bucket(Bucket):
 def _of_answer(answer: Any) -> Meaning:
     code = str(answer.get("Error", {}).get("Code", ""))
     status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code == "NoSuchBucket" or status in (401, 403):
+    if code in _REFUSED_CODES or status in (401, 403):
         return Meaning.REFUSED
     if status == 404:
         return Meaning.MISSING
