@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_stores --stores gs s3 azfs
 
-Against the tests' emulators on this machine (``tests/install_tools.sh`` installs them), so rows compare and absolutes do
-not: servers and clients share the cores. What is not installed is left out with a line.
+Against the tests' emulators on this machine (``tests/install_tools.sh`` installs them): servers and clients share the
+cores, so rows compare and absolutes do not. What is not installed is left out with a line.
 """
 
 from __future__ import annotations
@@ -103,11 +103,8 @@ def _small(server: Emulator, url: str, flags: argparse.Namespace, rows: list[Row
     rows.append(Row(server.scheme, what, f"{len(few):,} one by one", *slow, f"{one * 1000:.1f} ms each"))
     rows.append(Row(server.scheme, what, f"{len(entries):,} by read_all", *fast, f"{all_at_once * 1000:.2f} ms each"))
     times = one / all_at_once
-    verdicts.append(
-        _verdict(
-            times >= TIMES_FASTER, f"{server.scheme}: small objects {times:.1f} times as fast", f"{TIMES_FASTER:g}"
-        )
-    )
+    text = f"{server.scheme}: small objects read {times:.1f} times as fast as one after the other"
+    verdicts.append(_verdict(times >= TIMES_FASTER, text, f"{TIMES_FASTER:g}"))
 
 
 def _large(server: Emulator, url: str, flags: argparse.Namespace, rows: list[Row], verdicts: list[str]) -> None:
