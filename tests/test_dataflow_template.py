@@ -18,13 +18,14 @@ import pytest
 
 from pipelines.graph import build
 from tests import staged_template
-from tests.dataflow_flags import TOKEN, environment, flags, objects
+from tests.dataflow_flags import PROJECT, REGION, TOKEN, environment, flags, objects
 from tests.emulators import Emulator, download, upload
 from tests.several_units import FLAGS, published, write_source
 from tests.small_cluster import job_server, pool, project
 from tests.staged_template import Staged
 from tests.whole_run import MODULE, ROOT
 
+IMAGE = "europe-west3-docker.pkg.dev/a-project/jobs/currents-to-mixpanel:1"
 CANARY = "canary-in-the-environment"
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": f"{CANARY}-s3",
@@ -149,6 +150,37 @@ def test_no_secret_is_anywhere_in_what_was_staged(case: Case) -> None:
             assert secret.encode() not in content, f"{where} holds [{secret}]"
     assert looked_at > 80
     assert CANARY not in case.told
+
+
+def test_a_launch_of_the_flex_template_stages_a_job_for_its_own_image(gcs: Emulator, tmp_path: Path) -> None:
+    exports, output, bucket = gcs.url("currents"), gcs.url("runs/1"), gcs.url()
+    with gcs.applied():
+        upload(write_source(tmp_path / "in"), exports)
+    launched = {
+        "input": exports, "output": output, "sdk_container_image": IMAGE, "overwrite": "false", "tag": "trial-1",
+        "max_reject_share": "1", "number_of_worker_harness_threads": "2", "runner": "DataflowRunner",
+        "project": PROJECT, "region": REGION, "job_name": "daily", "temp_location": f"{bucket}/temp",
+        "staging_location": f"{bucket}/staging", "template_location": f"{bucket}/template_launches/1/job_object",
+        "subnetwork": "regions/europe-west3/subnetworks/workers", "use_public_ips": "false",
+        "worker_machine_type": "n2-highmem-4", "max_num_workers": "20", "labels": '{"job": "currents"}',
+        "experiments": "disable_logging_submission_environment",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy" / "dataflow" / "main.py"), *(f"--{k}={v}" for k, v in launched.items())],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), **environment(gcs, tmp_path)}, capture_output=True,
+        text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    staged = staged_template.read(launched["template_location"], objects(gcs, bucket))
+    assert staged.artifacts == ()  # the image has the program
+    job = staged.job["environment"]
+    assert staged.job["labels"] == {"job": "currents"}
+    (workers,) = job["workerPools"]
+    assert workers["workerHarnessContainerImage"] == IMAGE
+    assert {image["containerImage"] for image in workers["sdkHarnessContainerImages"]} == {IMAGE}
+    assert workers["machineType"] == "n2-highmem-4"
+    assert workers["ipConfiguration"] in ("WORKER_IP_PRIVATE", 2)
+    assert [name.rpartition("/")[2] for name in objects(gcs, output)] == ["_claim.json"]
 
 
 def test_those_very_bytes_publish_what_a_run_on_this_machine_does(case: Case, gcs: Emulator, tmp_path: Path) -> None:

@@ -180,6 +180,19 @@ def test_parameters_of_the_readme_are_those_of_the_template() -> None:
     _check_parameters(given)
 
 
+@pytest.mark.parametrize(
+    "name", ["deploy/dataflow/README.md", "deploy/flink/README.md", "docs/running-on-a-cluster.md"]
+)
+def test_pages_name_only_what_exists(name: str) -> None:
+    page = (ROOT / name).read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[\w-]+)?\)", page):
+        assert ((ROOT / name).parent / target).resolve().exists(), f"{name} links to {target}"
+    for path in re.findall(r"`((?:tests|transforms|pipelines|deploy)/[\w/.-]+)", page):
+        assert (ROOT / path).exists(), f"{name} names {path}"
+    for file in re.findall(r"^\| `([\w.]+)`(?:, `([\w.]+)`)? \|", page, re.M) if "dataflow" in name else ():
+        assert not [found for found in file if "." in found and not (DEPLOY / found).exists()], file
+
+
 def _check_parameters(given: dict[str, str]) -> None:
     patterns = {found["name"]: found["regexes"][0] for found in PARAMETERS}
     for name, value in given.items():
