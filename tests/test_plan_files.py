@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import currents_to_mixpanel as command
+from tests import test_second_look as second_look
 from tests.several_units import Source, let_go, looks_finished, published, run, start
 from transforms.currents.listing import survey
 from transforms.currents.paths import Unit
@@ -18,6 +19,7 @@ from transforms.run import plan_files
 from transforms.run.plan_files import PlanFiles, hand_out, read_units
 from transforms.stores.store import StoreError
 
+SESSION = second_look.SESSION
 SMALL = """
 from transforms.run import plan_files
 plan_files.INLINE_BYTES = 0
@@ -173,3 +175,16 @@ def test_a_run_killed_over_its_plan_is_finished_by_the_same_command(
     assert run(source, output) == 0
     assert published(output) == expected
     assert not (output / "_plan").exists()
+
+
+@pytest.mark.usefixtures("in_files")
+def test_a_run_that_is_made_again_from_whole_rows_keeps_its_plan(tmp_path: Path) -> None:
+    """Damage that only whole rows show: the first attempt's files go, and the second one reads the same plan."""
+    known = [second_look.row(f"{n:08x}-1111-4111-8111-{n:012x}", external_user_id=f"2049{n}") for n in range(4)]
+    content = second_look.avro([{**each, "device_id": None, "sdk": "7.1"} for each in known], event_type=SESSION)
+    at = content.index(b"\x0a20492")
+    second_look.put(tmp_path / "in", "a", SESSION, content[:at] + b"\x08" + content[at + 1 :])
+    second_look.put(tmp_path / "in", "b", SESSION, second_look.avro([second_look.row("x")], event_type=SESSION))
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    assert looks_finished(tmp_path / "out")
+    assert not (tmp_path / "out" / "_plan").exists()
