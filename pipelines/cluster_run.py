@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import apache_beam as beam
 import grpc
@@ -265,17 +265,34 @@ def _loopback(context: RunContext, options: Options) -> Iterator[None]:
         yield
         return
     memory.keep_freed()
-    hook = threading.excepthook
-    if not options.verbose:
-        threading.excepthook = _pass_over
+    hook, terminal = threading.excepthook, sys.stderr
     with temporary_folder() as folder:
         live = Live(folder, context.plan)
+        if not options.verbose:
+            threading.excepthook = _pass_over
+            sys.stderr = cast(TextIO, _Hushed(terminal))
         live.start()
         try:
             yield
         finally:
             live.stop()
+            sys.stderr = terminal
     threading.excepthook = hook  # after an interruption there are threads that have yet to end
+
+
+class _Hushed:
+    """Standard error of the main thread and the live line; workers of Beam print failures that are told anyway."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, text: str) -> int:
+        if threading.current_thread().name in ("MainThread", "progress"):
+            return self._terminal.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._terminal, name)
 
 
 def _pass_over(args: threading.ExceptHookArgs) -> None:

@@ -30,6 +30,30 @@ def test_prism_with_the_steps_in_this_process_publishes_the_same(undisturbed: So
     assert not processes_of(job.pid)
 
 
+def test_many_shards_give_the_same_as_on_the_direct_runner(undisturbed: Source, tmp_path: Path) -> None:
+    shards = "from transforms import settings\nsettings._BYTES_A_SHARD = settings._BYTES_AN_ID_SHARD = 40_000\n"
+    found = []
+    for name, flags in {
+        "direct": (),
+        "prism": ("--runner=PrismRunner", f"--prism_location={require('prism')}"),
+    }.items():
+        job = submit(tmp_path, undisturbed[0], tmp_path / name, *flags, patch=shards)
+        assert ended(job)[0] == 0
+        found.append(published(tmp_path / name))
+    assert not [path for path in found[0] if path.startswith("profiles/part-00000")]  # they were cut in shards
+    assert found[0] == found[1]
+
+
+def test_steps_that_fail_here_are_told_of_once(undisturbed: Source, tmp_path: Path) -> None:
+    place = ("--runner=PrismRunner", f"--prism_location={require('prism')}", "--max_reject_share=0")
+    status, _, error = ended(submit(tmp_path, undisturbed[0], tmp_path / "out", *place))
+    assert status == 1
+    assert error.startswith("currents-to-mixpanel: 9.52% of 105 rows are rejected or lost")
+    assert error.count("--max_reject_share") == 1
+    assert "Traceback" not in error
+    assert "(the job is" not in error  # there is nowhere else to look
+
+
 def processes_of(group: int) -> str:
     """The processes of a group that is to be gone, for a message."""
     told = subprocess.run(["ps", "-o", "pid=,args=", "-g", str(group)], capture_output=True, text=True, check=False)
