@@ -82,7 +82,7 @@ def _submit(units: Work, context: RunContext, options: Options, servers: list[An
             runner.default_job_server = started
         pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(where.argv()))
         build(pipeline, units, context, options.truth)
-        with _unheard(said, options.verbose), _patience():
+        with _unheard(said, options.verbose), _patience() if where.own_job_server else contextlib.nullcontext():
             return pipeline.run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
