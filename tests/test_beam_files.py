@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
-from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from tests import several_units
 from transforms.stores import store as stores
-from transforms.stores.store import Changed, Conflict, Denied, Store, join, store_for
+from transforms.stores.store import Changed, Conflict, Denied, Store, StoreError, join, store_for
 
 ROOTS: list[str] = []
 
@@ -54,17 +54,36 @@ class MadeFileSystem(LocalFileSystem):
         return FileMetadata(path, found.size_in_bytes, found.last_updated_in_seconds)
 
     def delete(self, paths: list[str]) -> None:
-        super().delete([_local(path) for path in paths])
+        for path in paths:
+            os.unlink(_local(path))
+
+
+class FoldersFileSystem(MadeFileSystem):
+    """folders://x is likewise, listed as Beam's HDFS does it: one folder at a time, its folders as files of no size."""
+
+    @classmethod
+    def scheme(cls) -> str:
+        return "folders"
+
+    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        folder = _local(dir_or_prefix)
+        if not os.path.isdir(folder):
+            wrong = "is not a directory" if os.path.exists(folder) else "does not exist"
+            raise BeamIOError("List operation failed", {dir_or_prefix: RuntimeError(f"{dir_or_prefix} {wrong}")})
+        for name in os.listdir(folder):
+            status = os.stat(os.path.join(folder, name))
+            size = status.st_size if os.path.isfile(os.path.join(folder, name)) else 0
+            yield FileMetadata(f"{dir_or_prefix}/{name}", size, status.st_mtime)
 
 
 def _local(path: str) -> str:
-    return os.path.join(ROOTS[-1], path.removeprefix("made://"))
+    return os.path.join(ROOTS[-1], path.partition("://")[2])
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["made", "folders"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     ROOTS.append(str(tmp_path))
-    yield "made://some/folder"
+    yield f"{request.param}://some/folder"
     ROOTS.pop()
 
 
@@ -74,18 +93,22 @@ def store(place: str) -> Store:
 
 
 def test_files_are_listed_read_and_removed(place: str, store: Store) -> None:
-    names = ["a", "a-b", "b/c d.avro", "b/é.avro", "empty"]
+    names = ["a", "a-b", "b/c d.avro", "b/d/[0-9]*/e?.avro", "b/é.avro", "empty"]
     for name in reversed(names):
         assert store.put_if_absent(join(place, name), b"" if name == "empty" else name.encode())
     found = list(store.list(place))
     assert [entry.path for entry in found] == [join(place, name) for name in names]
-    assert [store.read(entry) for entry in found] == [b"a", b"a-b", b"b/c d.avro", "b/é.avro".encode(), b""]
+    assert [store.read(entry) for entry in found] == [*(name.encode() for name in names[:-1]), b""]
+    assert [store.entry(entry.path) for entry in found] == found
     assert [entry.path for entry in store.list(place, "b/c")] == [join(place, "b/c d.avro")]
+    assert [entry.path for entry in store.list(join(place, "b"), "d/[")] == [join(place, names[3])]
+    assert list(store.list(join(place, "c"))) == list(store.list(join(place, "a"))) == []
+    assert store.entry(join(place, "b")) is None
     assert store.is_folder(join(place, "b"))
     assert not store.is_folder(join(place, "c"))
     assert store.get(join(place, "c")) is None
     store.delete([entry.path for entry in found] + [join(place, "never there")])
-    assert list(store.list(place)) == []
+    assert [entry for entry in store.list(place) if not os.path.isdir(_local(entry.path))] == []
 
 
 def test_a_file_is_the_one_that_was_listed(place: str, store: Store) -> None:
@@ -113,16 +136,41 @@ def test_names_are_looked_at_before_they_are_written(place: str, store: Store) -
         store.put(path, b"longest", found[1])
 
 
-def test_what_beam_does_not_know_is_refused() -> None:
+@pytest.mark.parametrize("failing", ["_list", "metadata", "delete"])
+def test_an_error_is_no_missing_file(failing: str, place: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = join(place, "file")
+    store.put(path, b"x")
+
+    def fail(*_: object) -> NoReturn:
+        raise BeamIOError("failed", {path: RuntimeError("no answer")})
+
+    for system in (MadeFileSystem, FoldersFileSystem):
+        monkeypatch.setattr(system, failing, fail)
+    acts = {"_list": store.is_folder, "metadata": store.get, "delete": _delete_one(store)}
+    with pytest.raises(StoreError, match=r"cannot (list|look at|delete) .*no answer"):
+        acts[failing](path)
+
+
+def _delete_one(store: Store) -> Callable[[str], object]:
+    def delete(path: str) -> None:
+        store.delete([path])
+
+    return delete
+
+
+@pytest.mark.parametrize("scheme", ["nosuch", "hdfs"])
+def test_what_beam_does_not_know_is_refused(scheme: str) -> None:
     stores.forget_clients()
-    with pytest.raises(Denied, match="nosuch:// is no store that this program or Beam can reach"):
-        store_for("nosuch://bucket/x")
+    with pytest.raises(Denied, match=f"{scheme}:// is no store that this program or Beam can reach") as caught:
+        store_for(f"{scheme}://bucket/x")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_run_reads_and_publishes_there(place: str, tmp_path: Path, small_units: None) -> None:
     several_units.write_source(tmp_path / "in")
     assert several_units.run(tmp_path / "in", tmp_path / "out") == 0
-    assert several_units.run("made://in", "made://elsewhere") == 0
+    scheme = place.partition("://")[0]
+    assert several_units.run(f"{scheme}://in", f"{scheme}://elsewhere") == 0
     there, here = (several_units.published(tmp_path / name) for name in ("elsewhere", "out"))
     assert there.pop("claim") != here.pop("claim")  # a version is another thing there
     assert there == here

@@ -1,7 +1,7 @@
 """Any other place that Beam can reach, such as hdfs://, through its FileSystems.
 
 They have no conditional put: a name is looked at before it is written. Two runs at once into one folder are noticed
-there mostly, not always.
+there mostly, not always. An empty folder may look like an empty file.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ class BeamStore:
     def __init__(self, scheme: str) -> None:
         self._scheme = scheme
         try:
-            FileSystems.get_filesystem(f"{scheme}://")
-        except ValueError:
+            self._has_folders = bool(FileSystems.get_filesystem(f"{scheme}://").has_dirs())
+        except (ValueError, BeamIOError) as error:
+            why = next((str(cause) for cause in _causes(error) if not isinstance(cause, BeamIOError)), str(error))
             raise Denied(
                 f"{scheme}:// is no store that this program or Beam can reach: use gs://, s3://, azfs:// or a local "
-                "folder"
-            ) from None
+                f"folder ({' '.join(why.split())[:200]})"
+            ) from error
 
     def list(self, folder: str, beginning: str = "") -> Iterator[Entry]:
         """Every file below the folder, or of those the ones whose path from there begins so, sorted by its bytes."""
-        prefix = f"{folder.rstrip('/')}/"
-        for found in self._match(f"{prefix}{beginning}**"):
-            if found.path.startswith(prefix) and not found.path.endswith("/"):
-                yield _entry(found)
+        prefix = f"{folder.rstrip('/')}/{beginning}"
+        below = self._below(prefix.rpartition("/")[0], {})
+        found = [file for file in below.values() if file.path.startswith(prefix) and not file.path.endswith("/")]
+        yield from map(_entry, sorted(found, key=_path_bytes))
 
     def entry(self, path: str) -> Entry | None:
         """The entry of one file; None where there is none."""
-        found = next((found for found in self._match(path) if found.path == path), None)
         # Beam has one word for both: a folder is told by what is in it.
-        return None if found is None or self.is_folder(path) else _entry(found)
+        return None if self.is_folder(path) else self._status(path)
 
     def is_folder(self, path: str) -> bool:
-        return bool(self._match(f"{path.rstrip('/')}/**", 1))
+        return bool(self._children(path.rstrip("/")))
 
     def read(self, entry: Entry) -> bytes:
         """The whole content.
@@ -56,23 +56,26 @@ class BeamStore:
         Raises:
             Changed: the file is gone, or was written since it was listed, or while it was read.
         """
-        before = self.entry(entry.path)
-        content = self.get(entry.path)
-        if before is None or content is None:
+        before = self._status(entry.path)
+        content = None if before is None else self._content(entry.path)
+        if content is None:
             raise Changed(f"{entry.path} was there when the run began and is gone now: run again")
-        if not before == entry == self.entry(entry.path) or len(content) != entry.size:
+        if not before == entry == self._status(entry.path) or len(content) != entry.size:
             raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
         return content
 
     def get(self, path: str) -> bytes | None:
         """The content of a file as it is now; None where there is none."""
-        if self.entry(path) is None:
-            return None
+        return None if self.entry(path) is None else self._content(path)
+
+    def _content(self, path: str) -> bytes | None:
         try:
             with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
                 content: bytes = file.read()
                 return content
         except (BeamIOError, OSError) as error:
+            if self._status(path) is None:
+                return None
             raise StoreError(f"cannot read {path}: {error}") from error
 
     def load(self, path: str) -> tuple[bytes, str] | None:
@@ -106,22 +109,53 @@ class BeamStore:
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove files; silent where they are gone already."""
-        there = [path for path in paths if self.entry(path) is not None]
-        if there:
-            FileSystems.delete(there)
+        there = [path for path in paths if self._status(path) is not None]
+        try:
+            if there:
+                FileSystems.delete(there)
+        except (BeamIOError, OSError) as error:
+            if left := [path for path in there if self._status(path) is not None]:
+                raise StoreError(f"cannot delete {left[0]}: {error}") from error
 
     def absolute(self, path: str) -> str:
         return path.rstrip("/")
 
-    def _match(self, pattern: str, most: int | None = None) -> Sequence[FileMetadata]:
+    def _status(self, path: str) -> Entry | None:
         try:
-            (found,) = FileSystems.match([pattern], [most])
-        except BeamIOError as error:
-            if all(isinstance(cause, FileNotFoundError) for cause in (error.exception_details or {}).values()):
+            system = FileSystems.get_filesystem(path)
+            return _entry(system.metadata(path)) if system.exists(path) else None
+        except (BeamIOError, OSError) as error:
+            if any(isinstance(cause, FileNotFoundError) for cause in _causes(error)):
+                return None  # gone between the two
+            raise StoreError(f"cannot look at {path}: {error}") from error
+
+    def _below(self, folder: str, found: dict[str, FileMetadata]) -> dict[str, FileMetadata]:
+        """Every file below a folder by its path: some systems list all, others only what the folder itself holds, with
+        its folders as files of no size (HDFS).
+        """
+        for child in self._children(folder):
+            if child.path in found:
+                continue
+            found[child.path] = child
+            if child.size_in_bytes == 0 and self._children(child.path):
+                del found[child.path]
+                self._below(child.path, found)
+        return found
+
+    def _children(self, folder: str) -> Sequence[FileMetadata]:
+        system = FileSystems.get_filesystem(folder)
+        try:
+            # What ``match`` begins with; its patterns know no way to say a bracket or an asterisk.
+            listed: Iterable[Any] = list(system._list(folder if self._has_folders else f"{folder}/"))
+        except (BeamIOError, OSError) as error:
+            causes = _causes(error)
+            if any(isinstance(cause, (FileNotFoundError, NotADirectoryError)) for cause in causes):
                 return []
-            raise StoreError(f"cannot list {pattern}: {error}") from error
-        listed: Any = found.metadata_list
-        return sorted(listed, key=_path_bytes)
+            # HDFS has words for it only.
+            if any("not a directory" in str(cause) for cause in causes) or self._status(folder) is None:
+                return []
+            raise StoreError(f"cannot list {folder}: {error}") from error
+        return [child for child in listed if child.path.startswith(f"{folder}/")]
 
     def _write(self, path: str, data: bytes) -> None:
         try:
@@ -129,6 +163,12 @@ class BeamStore:
                 file.write(data)
         except (BeamIOError, OSError) as error:
             raise StoreError(f"cannot write {path}: {error}") from error
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    details = getattr(error, "exception_details", None) or {}
+    inner = [*details.values(), error.__cause__]
+    return [error, *(cause for one in inner if isinstance(one, BaseException) for cause in _causes(one))]
 
 
 def _entry(found: FileMetadata) -> Entry:
