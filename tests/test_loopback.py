@@ -82,9 +82,9 @@ def test_an_interrupted_run_with_its_own_job_server_leaves_nothing_behind(
     source, expected = undisturbed
     place = ("--runner=PrismRunner", f"--prism_location={require('prism')}")
     job = submit(tmp_path, source, tmp_path / "out", *place, patch=_UNHURRIED)
-    wait_for(lambda: list((tmp_path / "out").glob("events/*.gz")), 60, "the first shard")
+    wait_for(lambda: list((tmp_path / "out").glob("events/*.gz")), 120, "the first shard")
     os.kill(job.pid, number)
-    status, _, error = ended(job, 30)
+    status, _, error = ended(job, 60)
     assert status == 130, error
     assert error.count("\n") == 1
     assert "interrupted: the job is cancelled, nothing is published" in error
@@ -105,7 +105,7 @@ def test_a_job_server_that_dies_is_not_waited_for_and_its_job_not_given_up(undis
         flags = ("--runner=PortableRunner", "--environment_type=LOOPBACK", f"--job_endpoint={server.endpoint}")
         impatient = "import pipelines.cluster_run\npipelines.cluster_run._SILENCE_SECONDS = 2.0\n"
         job = submit(tmp_path, source, output, *flags, patch=_UNHURRIED + impatient)
-        wait_for(lambda: list(output.glob("events/*.gz")), 60, "the first shard")
+        wait_for(lambda: list(output.glob("events/*.gz")), 120, "the first shard")
     status, _, error = ended(job, 60)
     assert status == 1
     assert (
