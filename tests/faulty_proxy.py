@@ -33,7 +33,7 @@ class Faults:
     Attributes:
         refused: answered 503 or 429, in turn, without being handed on.
         cut: the connection is closed without an answer, and the request is not handed on.
-        torn: the request is done, and the connection closed in the middle of the answer.
+        torn: the request is done, and the connection closed somewhere in the answer, be it in its head.
         lost: the request is done, and the connection closed without an answer.
         lost_at_first: the first request for each address is lost, whatever ``lost`` is; of writes alone.
         matching: a regular expression; other methods and addresses (``PUT /bucket/name``) are left alone.
@@ -97,7 +97,7 @@ class _Server:
                 if fate == "lost":
                     return
                 whole = answer.head + answer.body
-                writer.write(whole[: max(1, len(whole) * 2 // 3)] if fate == "torn" else whole)
+                writer.write(whole[: self._torn_at(request, len(whole))] if fate == "torn" else whole)
                 await writer.drain()
                 if fate == "torn" or not _keeps_alive(answer):
                     return
@@ -134,6 +134,11 @@ class _Server:
             if chance < 0:
                 return ("503", "429")[self._counts["all"] % 2] if fate == "refused" else fate
         return "well"
+
+    def _torn_at(self, request: _Message, length: int) -> int:
+        """Anywhere in an answer: in its head, as often as not, which clients bear worse."""
+        draw = random.Random(f"{self.faults.seed} {request.start} {self._counts['torn']}").random
+        return max(1, int(length * draw() ** 2))
 
     async def _ask(
         self, request: _Message, method: str, upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None

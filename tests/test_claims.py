@@ -125,11 +125,11 @@ def test_a_run_killed_while_it_clears_the_folder_is_gone_on_with(place: str, mon
     finish(place, take(place, "old"), write(place, "old"), reports("old"))
     monkeypatch.setattr(claims, "_CLEARING_SECONDS", 0.3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claims, "own_sizes", _fail)
+        patch.setattr(type(store_for(place)), "delete", _fail)
         patch.setattr(claims, "release", _nothing)
         with pytest.raises(StoreError, match="made to fail"):
             take(place, overwrite=True)
-    assert store_for(place).get(join(place, MANIFEST)) is None
+    assert store_for(place).get(join(place, MANIFEST)) is not None  # the old run's
     digest = held(place)["digest"]
     assert not published_by_equal(place, digest)
     with pytest.raises(NotOurs):
@@ -151,6 +151,26 @@ def test_a_run_that_fails_while_it_clears_the_folder_frees_it(place: str) -> Non
             take(place, overwrite=True)
     take(place, "other")
     assert names(place) == {CLAIM}
+
+
+def test_a_run_that_comes_between_the_look_and_the_claim_has_the_folder(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(place, take(place, "failed"))
+    kind: Any = type(store_for(place))
+    load = kind.load
+    looks: list[str] = []
+
+    def load_and_wait(self: Store, path: str) -> Any:
+        found = load(self, path)
+        looks.append(path)
+        if len(looks) == 1:
+            take(place, "quick")
+        return found
+
+    monkeypatch.setattr(kind, "load", load_and_wait)
+    with pytest.raises(Refused, match=r"belongs to another run: \[command --tag quick\]"):
+        take(place, "slow")
 
 
 def test_a_failed_run_does_not_free_the_folder_of_an_equal_one_that_is_about_to_publish(place: str) -> None:

@@ -76,7 +76,7 @@ class _AzureContainer(Bucket):
 
     def head(self, key: str) -> Listed:
         found = self._client.get_blob_client(key).get_blob_properties()
-        return Listed(key, found.size, found.etag.strip('"'))
+        return Listed(key, int(found.size), found.etag.strip('"'))
 
     def read(self, key: str, version: str) -> bytes:
         blob = self._client.get_blob_client(key)

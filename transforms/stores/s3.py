@@ -88,6 +88,7 @@ class _S3Bucket(Bucket):
     def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]:
         following = {"ContinuationToken": token} if token else {}
         found = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, MaxKeys=most, **following)
+        found["IsTruncated"]  # is always there, but in an answer that was cut off before its body
         page = [Listed(item["Key"], item["Size"], item["ETag"]) for item in found.get("Contents", ())]
         return page, found.get("NextContinuationToken")
 
