@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import random
@@ -146,12 +147,13 @@ def test_a_file_of_many_fat_rows(tmp_path: Path, sizes: Sizes) -> None:
     check(actual, sizes)
 
 
-def huge(size: int = 9_000_000) -> str:
-    return secrets.token_hex(size // 2)
+def huge() -> str:
+    """Eleven megabytes that no compression makes less than eight of."""
+    return base64.b85encode(secrets.token_bytes(8_800_000)).decode()
 
 
 def test_values_that_fill_an_element_alone(tmp_path: Path, sizes: Sizes) -> None:
-    """Nine megabytes that do not compress, in every place that travels: the run goes on without them as ids."""
+    """Eleven megabytes that do not compress, in every place that travels: the run goes on without them as ids."""
     plain = {"user_id": "p", "external_user_id": "u", "device_id": "d", "app_group_id": "w"}
     put(tmp_path / "in", SESSION, "ids", [row(n, **{**plain, name: huge()}) for n, name in enumerate(plain)])
     put(
@@ -165,10 +167,14 @@ def test_values_that_fill_an_element_alone(tmp_path: Path, sizes: Sizes) -> None
         {**row(22, user_id="p", external_user_id="u", language="de"), "id": huge()},
     ])  # fmt: skip
     put(tmp_path / "in", "users.New.Thing", "unknown", [row(30, user_id="p", **{"c" * 5_000_000: "x"})])
-    put(tmp_path / "in", SESSION, "column", [row(31, user_id="p", **{"c" * 5_000_000: "x"})])
+    put(tmp_path / "in", SESSION, "column", [row(31, user_id="p", **{"c" * 9_000_000: "x"})])
+    loose = tmp_path / "in" / "loose.avro"  # its type stands in its schema alone
+    loose.write_bytes(
+        avro([row(32, user_id="p")], schema={**column_types([row(0, user_id="p")]), "name": "t" * 9_000_000})
+    )
     put(tmp_path / "in", CUSTOM, "name", [row(40, user_id="p", name=huge(), properties=json.dumps({huge(): 1}))])
     actual = run(tmp_path, "--mixed_workspaces", "--properties=all")
-    assert actual.report["rows"]["read"] == 13
+    assert actual.report["rows"]["read"] == 14
     assert {"p", "q"} <= {node[1] for node in actual.ids}
     assert max(len(node[1]) for node in actual.ids) < 100
     check(actual, sizes)
