@@ -106,7 +106,10 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
                 raise RunFailed(cause(error)) from error
             raise
     finally:
-        tidy(options.output)
+        with contextlib.suppress(
+            StoreError
+        ):  # what is published is whole all the same, and a failure has its own words
+            tidy(options.output)
     report = store_for(options.output).get(join(options.output, "report.json"))
     if report is None or not published_by_equal(options.output, digest):
         raise StoreError(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,11 +40,11 @@ for name in ("put", "put_if_absent"):
 
 
 @pytest.fixture
-def slow(store_emulator: Emulator) -> Iterator[dict[str, str]]:
+def slow(store_emulator: Emulator) -> Iterator[dict[str, Any]]:
     """The environment of a slow way to the store, on which two runs are at work long enough to meet."""
     with FaultyProxy(store_emulator.host, store_emulator.port) as proxy:
         proxy.set(Faults(latency=0.03))
-        yield store_emulator.with_endpoint(proxy.host, proxy.port)
+        yield {**store_emulator.with_endpoint(proxy.host, proxy.port)}
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def stored(store_emulator: Emulator, undisturbed: Source) -> str:
     return url
 
 
-def both(stored: str, place: Path, environment: dict[str, str], *flags: str) -> list[subprocess.Popen[str]]:
+def both(stored: str, place: Path, environment: dict[str, Any], *flags: str) -> list[subprocess.Popen[str]]:
     """Two runs into one folder that begin together, each with one of the flags."""
     go = place / "go"
     found = [
@@ -67,7 +68,7 @@ def both(stored: str, place: Path, environment: dict[str, str], *flags: str) -> 
 
 
 def test_two_equal_runs_at_once_both_succeed(
-    store_emulator: Emulator, stored: str, slow: dict[str, str], undisturbed: Source, tmp_path: Path
+    store_emulator: Emulator, stored: str, slow: dict[str, Any], undisturbed: Source, tmp_path: Path
 ) -> None:
     runs = both(stored, tmp_path, slow, "--workers=1", "--workers=1")
     ended = [process.communicate(timeout=120) for process in runs]
@@ -78,7 +79,7 @@ def test_two_equal_runs_at_once_both_succeed(
 
 
 def test_of_two_different_runs_at_once_one_wins(
-    store_emulator: Emulator, stored: str, slow: dict[str, str], tmp_path: Path
+    store_emulator: Emulator, stored: str, slow: dict[str, Any], tmp_path: Path
 ) -> None:
     runs = both(stored, tmp_path, slow, "--tag=a", "--tag=b")
     ended = [process.communicate(timeout=120) for process in runs]
@@ -101,7 +102,8 @@ def test_a_run_killed_while_it_publishes_is_finished_by_the_same_command(
 ) -> None:
     places = join(stored, "in"), join(stored, "out")
     patch = _KILL % (join(places[1], name.strip("/")), moment)
-    killed = start(*places, patch=patch, temporary=tmp_path / "temporary", **store_emulator.environment)
+    environment: dict[str, Any] = {**store_emulator.environment}
+    killed = start(*places, patch=patch, temporary=tmp_path / "temporary", **environment)
     _, errors = killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL, errors
     with store_emulator.applied():

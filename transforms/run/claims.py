@@ -68,13 +68,14 @@ def claim(
                 "files have changed since): choose another --output, or replace that run with --overwrite"
             )
         own = theirs if joins else settings
-        body = {"format": FORMAT, "digest": claim_digest(files_digest, own), "now": own.now, "command": command}
+        digest = claim_digest(files_digest, own)
+        body = {"format": FORMAT, "digest": digest, "now": own.now, "command": command}
         try:
             if _CLEARING in held or (held and not is_equal) or (overwrite and not joins):
                 _take_over(output, body, held, version)
             elif not held or held.get(_FAILED):
                 _put(output, body, version)
-            return body["digest"], own
+            return digest, own
         except Conflict:
             continue  # somebody else was first: see who
     raise Refused(f"{output} is claimed and freed by other runs all the time: choose another --output")
