@@ -12,7 +12,6 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from tests import several_units
-from transforms.stores import store as stores
 from transforms.stores.store import Changed, Conflict, Denied, Store, StoreError, join, store_for
 
 ROOTS: list[str] = []
@@ -158,9 +157,18 @@ def _delete_one(store: Store) -> Callable[[str], object]:
     return delete
 
 
+def test_hdfs_is_found_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HDFS_HOST", "namenode")
+    monkeypatch.delenv("HDFS_PORT", raising=False)
+    monkeypatch.setenv("HDFS_USER", "")
+    with pytest.raises(Denied, match="hdfs:// needs HDFS_PORT, HDFS_USER in the environment"):
+        store_for("hdfs://folder/x")
+
+
 @pytest.mark.parametrize("scheme", ["nosuch", "hdfs"])
-def test_what_beam_does_not_know_is_refused(scheme: str) -> None:
-    stores.forget_clients()
+def test_what_beam_does_not_know_is_refused(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HDFS_HOST": "namenode", "HDFS_PORT": "9870", "HDFS_USER": "me"}.items():
+        monkeypatch.setenv(name, value)  # of Beam's extra hadoop nothing is installed
     with pytest.raises(Denied, match=f"{scheme}:// is no store that this program or Beam can reach") as caught:
         store_for(f"{scheme}://bucket/x")
     assert "\n" not in str(caught.value)

@@ -2,15 +2,19 @@
 
 They have no conditional put: a name is looked at before it is written. Two runs at once into one folder are noticed
 there mostly, not always. An empty folder may look like an empty file.
+
+hdfs:// needs Beam's extra ``hadoop``, and in the environment ``HDFS_HOST``, ``HDFS_PORT`` (of WebHDFS), ``HDFS_USER``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError
 
@@ -26,6 +30,8 @@ class BeamStore:
 
     def __init__(self, scheme: str) -> None:
         self._scheme = scheme
+        if scheme == "hdfs":
+            _tell_hdfs()
         try:
             self._has_folders = bool(FileSystems.get_filesystem(f"{scheme}://").has_dirs())
         except (ValueError, BeamIOError) as error:
@@ -173,6 +179,18 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _entry(found: FileMetadata) -> Entry:
     return Entry(found.path, found.size_in_bytes, f"{found.last_updated_in_seconds}-{found.size_in_bytes}")
+
+
+def _tell_hdfs() -> None:
+    """Beam takes an HDFS cluster's address as options; environments reach every worker, options of ours would not.
+
+    Raises:
+        Denied: it is not in the environment.
+    """
+    address = {name: os.environ.get(name.upper(), "") for name in ("hdfs_host", "hdfs_port", "hdfs_user")}
+    if missing := [name.upper() for name, value in address.items() if not value]:
+        raise Denied(f"hdfs:// needs {', '.join(missing)} in the environment: the address of WebHDFS, and a user")
+    FileSystems.set_options(PipelineOptions.from_dictionary(address))
 
 
 def _path_bytes(found: FileMetadata) -> bytes:
