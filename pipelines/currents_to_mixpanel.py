@@ -31,9 +31,10 @@ from transforms.run.plan_files import Work, hand_out, is_swept, paths_below
 from transforms.run.publication import tidy
 from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
-from transforms.stores.store import Denied, StoreError, join, store_for
+from transforms.stores.store import Denied, StoreError, be_patient, join, store_for
 
 PUBLISHED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_LAST_SECONDS = 5.0  # that an interrupted run gives a store which does not answer
 FINISHING_SECONDS = 60.0  # that an equal run gets between its sweep and its manifest
 
 
@@ -43,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     verbose = "--verbose" in argv
     if not verbose:
         logging.disable(logging.CRITICAL)  # Beam logs from its import on
+    be_patient()
     try:
         options = command_line.parse(argv)
         report = _run(options, started)
@@ -99,6 +101,8 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
         if not _is_published(options.output, digest):
             raise RunFailed(cause(error)) from error
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            be_patient(_LAST_SECONDS)
         if isinstance(error, KeyboardInterrupt) or not _is_published(options.output, digest, work):
             with contextlib.suppress(StoreError):
                 release(options.output, digest)
@@ -106,9 +110,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
                 raise RunFailed(cause(error)) from error
             raise
     finally:
-        with contextlib.suppress(
-            StoreError
-        ):  # what is published is whole all the same, and a failure has its own words
+        with contextlib.suppress(StoreError):  # what is published is whole, and a failure has words of its own
             tidy(options.output)
     report = store_for(options.output).get(join(options.output, "report.json"))
     if report is None or not published_by_equal(options.output, digest):

@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from google.api_core.exceptions import RetryError
 from google.api_core.retry import Retry
 
-from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError
+from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, patience
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 """A connection that is not there, or says nothing, for so long is given up and tried again."""
 
 CONNECTIONS = 64
-_DEADLINE = 300.0
+_FIRST_SECONDS = 30.0
 _GARBLED = 5  # times that an answer which makes no sense is asked for
 _DELETES_AT_ONCE = 16
 
@@ -231,14 +231,16 @@ class ObjectStore:
                 return garbled < _GARBLED
             return found is Meaning.PASSING and (self._reached or not _names_no_host(error))
 
-        patiently = Retry(predicate=may_pass, initial=0.1, maximum=8.0, multiplier=1.7, timeout=_DEADLINE)
+        # Who never answered is most likely not there at all.
+        deadline = patience() if self._reached else min(patience(), _FIRST_SECONDS)
+        patiently = Retry(predicate=may_pass, initial=0.1, maximum=8.0, multiplier=1.7, timeout=deadline)
         try:
             answer = patiently(call)()
             self._reached = True
             return answer
         except RetryError as error:
             cause = error.cause or error
-            raise StoreError(f"cannot {act} {path}: {_one_line(cause)} (tried for {_DEADLINE:.0f} s)") from error
+            raise StoreError(f"cannot {act} {path}: {_one_line(cause)} (tried for {deadline:.0f} s)") from error
         except StoreError:
             raise
         except Exception as error:

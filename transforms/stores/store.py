@@ -105,6 +105,19 @@ def forget_clients() -> None:
     _remote.cache_clear()
 
 
+def patience() -> float:
+    """Seconds for which a call is tried again before it is given up."""
+    return _patience[0]
+
+
+def be_patient(seconds: float = 300.0) -> None:
+    """How long this process tries: a run that was interrupted has little left to wait for."""
+    _patience[0] = seconds
+
+
+_patience = [300.0]
+
+
 @functools.cache
 def _local() -> Store:
     return _module("local").LocalStore()
