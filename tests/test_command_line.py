@@ -136,7 +136,7 @@ def test_no_file_matched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert message.endswith(nearest)
     message = refusal(capsys, f"--input={tmp_path / 'in2'},{tmp_path / 'gone'}", output)
     assert f"no .avro file matches --input {tmp_path / 'gone'}" in message
-    assert "gs:// is no store" in refusal(capsys, "--input=gs://bucket/x", output)
+    assert "nosuch:// is no store" in refusal(capsys, "--input=nosuch://bucket/x", output)
     assert not (tmp_path / "out").exists()
 
 

@@ -148,7 +148,7 @@ def test_names_that_cannot_be_looked_up_for_now_are_tried_again(
 ) -> None:
     place, environment = nowhere(store_emulator)
     unresolved(socket.EAI_AGAIN, monkeypatch)
-    monkeypatch.setattr(objects, "_DEADLINE", 1.0)
+    monkeypatch.setattr(stores, "_patience", [1.0])
     with store_emulator.applied(environment):
         store = store_for(place)
         with pytest.raises(StoreError, match="tried for 1 s") as caught:
@@ -172,7 +172,7 @@ def test_a_service_that_answered_before_is_waited_for(
             raise error
 
         monkeypatch.setattr(bucket_of(place), "page", gone)
-        monkeypatch.setattr(objects, "_DEADLINE", 1.0)
+        monkeypatch.setattr(stores, "_patience", [1.0])
         with pytest.raises(StoreError, match="tried for 1 s"):
             store.is_folder(place)
         assert len(meanings) > 1
@@ -183,7 +183,7 @@ def test_a_connection_that_is_refused_is_tried_again(store_emulator: Emulator, m
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        monkeypatch.setattr(objects, "_DEADLINE", 1.0)
+        monkeypatch.setattr(objects, "_FIRST_SECONDS", 1.0)  # of those that never answered
         place = store_emulator.root("some-bucket")
         environment = store_emulator.with_endpoint("127.0.0.1", port)
         with store_emulator.applied(environment), pytest.raises(StoreError, match="tried for 1 s"):
