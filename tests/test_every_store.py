@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.emulators import Emulator
+from transforms.currents.listing import survey
 from transforms.stores.store import Changed, Conflict, Denied, Entry, Store, join, store_for
 
 NAMES = (
@@ -164,6 +166,34 @@ def test_names_of_object_stores_alone(store_emulator: Emulator) -> None:
         assert [entry.path for entry in store.list(place)] == [f"{place}//twice/a.avro", f"{place}/x/y"]
         assert store.absolute(f"{place}/") == place
         assert store_for(join(place, "deep", "er")) is store
+
+
+def test_a_folder_that_an_empty_object_marks_is_a_folder(store_emulator: Emulator) -> None:
+    place = store_emulator.url("export")
+    with store_emulator.applied():
+        store = store_for(place)
+        store.put(place, b"")
+        assert survey([place]).files == 1  # nothing is below: an empty file
+        for name in ("a.avro", "b/c.avro"):
+            store.put(join(place, name), b"content")
+        found = [file.name for unit in survey([place]).in_order() for file in unit.files]
+        assert found == ["a.avro", "b/c.avro"]
+
+
+def test_a_page_of_a_listing_may_be_empty(store_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = store_emulator.url("export")
+    with store_emulator.applied():
+        store: Any = store_for(place)
+        store.put(join(place, "a.avro"), b"content")
+        page = store._bucket.page
+        empty: Any = [], "more"
+
+        def empty_first(prefix: str, token: str | None, most: int) -> Any:
+            return empty if token is None else page(prefix, None, most)
+
+        monkeypatch.setattr(store._bucket, "page", empty_first)
+        assert store.is_folder(place)
+        assert [entry.path for entry in store.list(place)] == [join(place, "a.avro")]
 
 
 def test_a_bucket_that_is_not_there_is_named(store_emulator: Emulator) -> None:

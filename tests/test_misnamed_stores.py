@@ -225,11 +225,39 @@ def test_each_key_of_a_bulk_delete_has_an_answer(
                 store.delete(paths)
 
 
-def test_expired_credentials_are_refused_ones(s3: Emulator) -> None:
+@pytest.mark.parametrize(
+    ("code", "status", "meaning"),
+    [
+        ("ExpiredToken", 400, Meaning.REFUSED),
+        ("400", 400, Meaning.REFUSED),  # the same in answer to a HEAD, which has no words
+        ("InvalidObjectState", 403, Meaning.OTHER),  # in Glacier
+        ("KMS.ThrottlingException", 400, Meaning.PASSING),
+        ("NotImplemented", 501, Meaning.OTHER),  # knows no conditional puts
+        ("MalformedXML", 400, Meaning.OTHER),
+    ],
+)
+def test_what_errors_of_s3_mean(code: str, status: int, meaning: Meaning, s3: Emulator) -> None:
     exceptions = require_module("botocore.exceptions")
     with s3.applied():
         bucket = bucket_of(s3.url())
-        answer = {"Error": {"Code": "ExpiredToken"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
         error = exceptions.ClientError(answer, "ListObjectsV2")
-        assert bucket.meaning(error) is Meaning.REFUSED
-        assert "ExpiredToken" in bucket.explain(error)
+        assert bucket.meaning(error) is meaning
+        if meaning is Meaning.REFUSED:
+            assert code in bucket.explain(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "meaning"),
+    [
+        ("BlobAlreadyExists", 409, Meaning.CONFLICT),
+        ("ContainerBeingDeleted", 409, Meaning.PASSING),
+        ("BlobArchived", 409, Meaning.OTHER),
+    ],
+)
+def test_what_errors_of_azure_mean(code: str, status: int, meaning: Meaning, azure: Emulator) -> None:
+    exceptions = require_module("azure.core.exceptions")
+    with azure.applied():
+        error = exceptions.HttpResponseError(code)
+        error.status_code, error.error_code = status, code
+        assert bucket_of(azure.url()).meaning(error) is meaning

@@ -229,7 +229,9 @@ class _Source:
     def of(cls, typed: str) -> _Source:
         store = store_for(typed)
         root = store.absolute(typed)
-        if store.entry(root) is not None:
+        entry = store.entry(root)
+        # Some tools mark a folder by an empty object of its name; a hierarchical namespace (Azure's) always does.
+        if entry is not None and not (store.remote and entry.size == 0 and store.is_folder(root)):
             return cls(typed, root, "file", store)
         if store.is_folder(root):
             return cls(typed, root, "folder", store)

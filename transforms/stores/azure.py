@@ -29,6 +29,8 @@ _CURE = (
     "this machine's identity the role Storage Blob Data Contributor"
 )
 _NO_CONTAINER = ("ContainerNotFound", "InvalidResourceName")
+# Conflicts that do not pass by themselves.
+_LASTING = ("BlobArchived", "BlobBeingRehydrated", "BlobImmutableDueToPolicy", "InvalidBlobType", "SnapshotsPresent")
 _ONE_REQUEST = 256 << 20  # bytes that are read and written in one go
 
 
@@ -82,7 +84,7 @@ class _AzureContainer(Bucket):
         blob = self._client.get_blob_client(key)
         # As it is stored, whatever encoding it says it has: that is what its size says.
         content: bytes = blob.download_blob(
-            etag=version, match_condition=MatchConditions.IfNotModified, decompress=False
+            etag=_quoted(version), match_condition=MatchConditions.IfNotModified, decompress=False
         ).readall()
         return content
 
@@ -92,7 +94,7 @@ class _AzureContainer(Bucket):
     def replace(self, key: str, data: bytes, version: str | None) -> None:
         condition: dict[str, Any] = {}
         if version is not None:
-            condition = {"etag": version, "match_condition": MatchConditions.IfNotModified}
+            condition = {"etag": _quoted(version), "match_condition": MatchConditions.IfNotModified}
         self._client.get_blob_client(key).upload_blob(data, overwrite=True, **condition)
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -123,6 +125,11 @@ def _credential() -> Any:
     return DefaultAzureCredential()
 
 
+def _quoted(version: str) -> str:
+    # Listings have them bare; in a header the standard wants the quotes.
+    return f'"{version}"'
+
+
 def _code(error: Exception) -> str:
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
@@ -135,6 +142,6 @@ def _of_status(status: int, code: str) -> Meaning:
         return Meaning.MISSING
     if status == 412 or code in ("BlobAlreadyExists", "ResourceAlreadyExists"):
         return Meaning.CONFLICT
-    if status in (408, 409, 429) or status >= 500:
+    if (status in (408, 409, 429) or status >= 500) and code not in _LASTING:
         return Meaning.PASSING
     return Meaning.OTHER

@@ -111,8 +111,13 @@ class ObjectStore:
 
     def is_folder(self, path: str) -> bool:
         """Whether there is any object below."""
-        page, _ = self._call("list", path, functools.partial(self._bucket.page, self._folder(path), None, 1))
-        return bool(page)
+        prefix, token, more = self._folder(path), None, True
+        while more:  # a page may be empty and others follow: Azure's are, where a listing crosses a partition
+            page, token = self._call("list", path, functools.partial(self._bucket.page, prefix, token, 1))
+            if page:
+                return True
+            more = token is not None
+        return False
 
     def read(self, entry: Entry) -> bytes:
         """The whole content.

@@ -43,16 +43,20 @@ _CUT = (
     exceptions.ConnectionError,
     exceptions.HTTPClientError,
     exceptions.IncompleteReadError,
+    exceptions.FlexibleChecksumError,
     ResponseParserError,
     HTTPError,
     OSError,
 )
 _PASSING_CODES = frozenset(
     {"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted", "InternalError",
-     "ServiceUnavailable"}
+     "ServiceUnavailable", "Throttling", "ThrottlingException", "KMS.ThrottlingException", "RequestLimitExceeded",
+     "TooManyRequestsException"}
 )  # fmt: skip
 # Some come with 400, and those of a bulk delete with no status at all.
 _REFUSED_CODES = frozenset({"NoSuchBucket", "AccessDenied", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
+_HEAD_REFUSED = "400"  # an answer without a body has no other code: what S3 says of expired credentials to a HEAD
+_ARCHIVED = "InvalidObjectState"
 
 
 def open_bucket(name: str) -> ObjectStore:
@@ -132,13 +136,16 @@ class _S3Bucket(Bucket):
         code = error.response.get("Error", {}).get("Code", "")
         if code == "NoSuchBucket":
             return f"there is no bucket {self.root}: mend its name, or AWS_ENDPOINT_URL"
-        return f"S3 refuses these credentials for {self.root} ({code}): {_CURE}"
+        why = "400: have they expired?" if code == _HEAD_REFUSED else code
+        return f"S3 refuses these credentials for {self.root} ({why}): {_CURE}"
 
 
 def _of_answer(answer: Any) -> Meaning:
     code = str(answer.get("Error", {}).get("Code", ""))
     status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code in _REFUSED_CODES or status in (401, 403):
+    if code == _ARCHIVED or status == 501:  # comes with 403; a service that does not know conditional puts
+        return Meaning.OTHER
+    if code in _REFUSED_CODES or code == _HEAD_REFUSED or status in (401, 403):
         return Meaning.REFUSED
     if status == 404:
         return Meaning.MISSING
