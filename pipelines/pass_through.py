@@ -125,7 +125,10 @@ GROUPS = (
             PassThrough("artifacts_dir", "DIR", "where the job server keeps packages; all machines must reach it"),
             PassThrough("jar_cache_dir", "DIR", "where a fetched job server is kept"),
             PassThrough("job_server_java_launcher", "PATH", "the java that runs the job server (default java)"),
-            PassThrough("job_server_jvm_properties", "TEXT", "e.g. -Xmx2g; may be repeated", "many"),
+            PassThrough(
+                "job_server_jvm_properties", "TEXT", "written with =, e.g. --job_server_jvm_properties=-Xmx2g; "
+                "may be repeated", "many",
+            ),
         ),
     ),
     Group(

@@ -34,9 +34,11 @@ REFUSED = {"dask": _TRIALS, "ray": _TRIALS, "flare": _TRIALS, "pyspark": _TRIALS
 
 _ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}\Z")
 _SECRET_VARIABLE = re.compile(
-    r"[\w-]*(?:secret|passw|token|connection_string|api_?key|access_key|account_key|credential)[\w-]*[\"']?\s*[:=]",
+    r"[\w-]*(?:secret|passw|token|connection_string|(?:api|access|account|storage|private)_?key|credential)[\w-]*"
+    r"[\"']?\s*[:=]",
     re.I,
 )
+_ENDPOINTS = ("job_endpoint", "artifact_endpoint", "flink_master", "spark_rest_url", "dataflow_endpoint")
 _PACKAGES = (".whl", ".tar.gz", ".tar", ".zip")
 _FLINK_INSIDE = ("[local]", "[auto]")
 
@@ -81,10 +83,10 @@ class Submission:
     def addresses(self) -> list[tuple[str, str, int]]:
         """(Option, host, port) of what must answer before anything is submitted."""
         found = []
-        for name in ("job_endpoint", "artifact_endpoint", "flink_master", "spark_rest_url", "dataflow_endpoint"):
+        for name in _ENDPOINTS:
             text = str(self.given.get(name, ""))
             if text and text not in _FLINK_INSIDE:
-                url = urllib.parse.urlsplit(text if "//" in text else f"//{text}")
+                url = _url(text)
                 port = url.port or {"http": 80, "https": 443}.get(url.scheme)
                 if url.hostname and port:
                     found.append((name, url.hostname, port))
@@ -116,6 +118,10 @@ class Submission:
                 words += [f"--{name}={item}" for item in (value if isinstance(value, list) else [value])]
         # The steps are found by their names in the modules that hold them; nothing of this session goes along.
         return [*words, "--no_save_main_session"]
+
+
+def _url(text: str) -> urllib.parse.SplitResult:
+    return urllib.parse.urlsplit(text if "//" in text else f"//{text}")
 
 
 class Unreachable(Exception):
@@ -203,12 +209,17 @@ def _check_environment(found: Submission) -> None:
     for name in ("job_endpoint", "artifact_endpoint"):
         if name in given and not _ADDRESS.match(given[name]):
             raise UsageError(f"--{name} {given[name]} is no address: write HOST:PORT, e.g. localhost:8099")
+    for name in _ENDPOINTS:
+        _check_endpoint(name, given.get(name, ""))
     config, kind = given.get("environment_config"), given.get("environment_type")
     options = given.get("environment_option", [])
-    for text in (config, *options):
+    for text in (None if kind == "DOCKER" else config, *options):  # an image's name and tag are none
         if text and _SECRET_VARIABLE.search(text):
             name = "environment_config" if text == config else "environment_option"
             raise UsageError(f"--{name} would put a secret into logs: set it in the workers' own environment instead")
+    for name in ("experiments", "dataflow_service_options", "job_server_jvm_properties"):
+        if any(_SECRET_VARIABLE.search(text) for text in given.get(name, [])):
+            raise UsageError(f"--{name} would put a secret into logs: leave it out")
     if (config or options) and kind is None:
         raise UsageError("--environment_config and --environment_option need --environment_type: DOCKER, PROCESS, …")
     if kind == "LOOPBACK" and (config or options):
@@ -225,6 +236,16 @@ def _check_environment(found: Submission) -> None:
             raise UsageError('--environment_config of PROCESS is JSON with a command: {"command": "the boot program"}')
     if kind == "EXTERNAL" and config and not config.lstrip().startswith("{") and not _ADDRESS.match(config):
         raise UsageError(f"--environment_config {config} is no address: EXTERNAL takes the HOST:PORT of a worker pool")
+
+
+def _check_endpoint(name: str, text: str) -> None:
+    try:
+        url = _url("" if text in _FLINK_INSIDE else text)
+        password, _ = url.password, url.port
+    except ValueError as error:  # no port, or brackets that do not close
+        raise UsageError(f"--{name} {text} is no address ({error}): write one host and its port") from None
+    if password is not None:
+        raise UsageError(f"--{name} would put a password into logs: write the address without it")
 
 
 def _check_files(found: Submission) -> None:
@@ -267,6 +288,10 @@ def _check_dataflow(found: Submission) -> None:
         missing.append("--temp_location gs://…")
     if missing:
         raise UsageError(f"--runner DataflowRunner needs {', '.join(missing)}")
+    if importlib.util.find_spec("google.cloud.dataflow_v1beta3") is None:
+        raise UsageError(
+            "--runner DataflowRunner needs the package google-cloud-dataflow-client: pip install '.[dataflow]'"
+        )
     for name in ("temp_location", "staging_location", "template_location"):
         if name in given and not given[name].startswith("gs://"):
             raise UsageError(f"--{name} {given[name]} is not in Google Cloud Storage: write gs://BUCKET/FOLDER")

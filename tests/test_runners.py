@@ -182,6 +182,9 @@ def test_what_brings_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (PORTABLE, ("--job_endpoint=embed",), "--job_endpoint embed is no address: write HOST:PORT"),
         (PORTABLE, ("--job_endpoint=http://a:1",), "--job_endpoint http://a:1 is no address"),
         (PORTABLE, (SERVER, "--artifact_endpoint=x"), "--artifact_endpoint x is no address"),
+        (PORTABLE, ("--job_endpoint=localhost:99999", SETUP), "localhost:99999 is no address (Port out of range"),
+        (FLINK, ("--flink_master=a:8081,b:8081", SETUP), "--flink_master a:8081,b:8081 is no address (Port could not"),
+        (DATAFLOW, (*CLOUD, SETUP, "--dataflow_endpoint=http://[a"), "http://[a is no address (Invalid IPv6 URL)"),
         (PORTABLE, (SERVER, "--environment_type=REMOTE"), "invalid choice: 'REMOTE'"),
         (PORTABLE, (SERVER, "--environment_type=EXTERNAL"), "EXTERNAL needs --environment_config: HOST"),
         (PORTABLE, (SERVER, "--environment_type=EXTERNAL", "--environment_config=x"), "x is no address: EXTERNAL"),
@@ -332,6 +335,8 @@ def test_secret_bearing_and_misspelt_flags_are_refused_on_every_runner(
     [
         '{"command": "/boot", "env": {"AWS_SECRET_ACCESS_KEY": "hunter2"}}',
         '{"command": "/boot", "env": {"AZURE_STORAGE_CONNECTION_STRING": "hunter2"}}',
+        '{"command": "/boot", "env": {"AZURE_STORAGE_KEY": "hunter2"}}',
+        '{"command": "/boot", "env": {"AZURE_STORAGE_SAS_TOKEN": "hunter2"}}',
         '{"command": "MIXPANEL_TOKEN=hunter2 /boot"}',
     ],
 )
@@ -346,6 +351,35 @@ def test_the_environment_of_workers_is_no_place_for_secrets(text: str, capsys: p
     )
     assert "--environment_option would put a secret into logs" in message
     parsed(PORTABLE, *more, '--environment_config={"command": "/boot", "env": {"AWS_REGION": "eu-central-1"}}')
+
+
+@pytest.mark.parametrize(
+    ("runner", "flag"),
+    [
+        (DATAFLOW, "--experiments=a,mixpanel_token=hunter2"),
+        (DATAFLOW, "--dataflow_service_options=api_key=hunter2"),
+        (DATAFLOW, "--dataflow_endpoint=https://user:hunter2@dataflow.test"),
+        (FLINK, "--job_server_jvm_properties=-Djavax.net.ssl.keyStorePassword=hunter2"),
+        (FLINK, "--flink_master=https://user:hunter2@flink.test"),
+    ],
+)
+def test_values_that_hold_a_secret_are_refused(runner: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(capsys, *STORES, f"--runner={runner}", *NEEDED[runner], flag)
+    assert re.search(f"{flag.split('=')[0]} would put a (secret|password) into logs", message)
+    assert "hunter2" not in message
+
+
+def test_the_name_of_an_image_is_no_secret() -> None:
+    parsed(PORTABLE, SERVER, "--environment_type=DOCKER", "--environment_config=registry/tokenizer:1")
+
+
+def test_dataflow_without_its_client_is_refused_with_the_extra_that_has_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "dataflow" in name else find(name))
+    message = refusal(capsys, *STORES, f"--runner={DATAFLOW}", *NEEDED[DATAFLOW])
+    assert "needs the package google-cloud-dataflow-client: pip install '.[dataflow]'" in message
 
 
 def test_the_documentation_has_each_option_as_help_does() -> None:
