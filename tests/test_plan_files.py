@@ -180,11 +180,35 @@ def test_a_run_killed_over_its_plan_is_finished_by_the_same_command(
 @pytest.mark.usefixtures("in_files")
 def test_a_run_that_is_made_again_from_whole_rows_keeps_its_plan(tmp_path: Path) -> None:
     """Damage that only whole rows show: the first attempt's files go, and the second one reads the same plan."""
-    known = [second_look.row(f"{n:08x}-1111-4111-8111-{n:012x}", external_user_id=f"2049{n}") for n in range(4)]
-    content = second_look.avro([{**each, "device_id": None, "sdk": "7.1"} for each in known], event_type=SESSION)
-    at = content.index(b"\x0a20492")
-    second_look.put(tmp_path / "in", "a", SESSION, content[:at] + b"\x08" + content[at + 1 :])
-    second_look.put(tmp_path / "in", "b", SESSION, second_look.avro([second_look.row("x")], event_type=SESSION))
+    write_torn(tmp_path / "in")
     assert run(tmp_path / "in", tmp_path / "out") == 0
     assert looks_finished(tmp_path / "out")
     assert not (tmp_path / "out" / "_plan").exists()
+
+
+@pytest.mark.usefixtures("small_units")
+def test_a_run_that_would_be_made_again_leaves_what_an_equal_one_has_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_torn(tmp_path / "in")
+    is_torn = command.is_torn
+    before: list[dict[str, object]] = []
+
+    def is_torn_late(error: BaseException) -> bool:
+        monkeypatch.setattr(command, "is_torn", is_torn)
+        assert run(tmp_path / "in", tmp_path / "out") == 0
+        before.append(published(tmp_path / "out"))
+        monkeypatch.setattr(command, "sweep", None)
+        return is_torn(error)
+
+    monkeypatch.setattr(command, "is_torn", is_torn_late)
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    assert [published(tmp_path / "out")] == before
+
+
+def write_torn(folder: Path) -> None:
+    known = [second_look.row(f"{n:08x}-1111-4111-8111-{n:012x}", external_user_id=f"2049{n}") for n in range(4)]
+    content = second_look.avro([{**each, "device_id": None, "sdk": "7.1"} for each in known], event_type=SESSION)
+    at = content.index(b"\x0a20492")
+    second_look.put(folder, "a", SESSION, content[:at] + b"\x08" + content[at + 1 :])
+    second_look.put(folder, "b", SESSION, second_look.avro([second_look.row("x")], event_type=SESSION))
