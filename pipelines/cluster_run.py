@@ -318,4 +318,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _tell(what: str, text: str) -> None:
-    print(f"{what:<10} {text}", flush=True)
+    """Print a line, unless nobody reads on: that is no reason to leave a job alone that was submitted."""
+    try:
+        print(f"{what:<10} {text}", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

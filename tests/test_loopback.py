@@ -30,6 +30,16 @@ def test_prism_with_the_steps_in_this_process_publishes_the_same(undisturbed: So
     assert not processes_of(job.pid)
 
 
+def test_a_job_goes_on_where_nobody_reads_what_is_said_of_it(undisturbed: Source, tmp_path: Path) -> None:
+    place = ("--runner=PrismRunner", f"--prism_location={require('prism')}")
+    job = submit(tmp_path, undisturbed[0], tmp_path / "out", *place)
+    assert job.stdout is not None
+    job.stdout.close()  # as of head, which has read enough
+    assert job.stderr is not None
+    assert (job.stderr.read(), job.wait(240)) == ("", 0)
+    assert published(tmp_path / "out") == undisturbed[1]
+
+
 def test_many_shards_give_the_same_as_on_the_direct_runner(undisturbed: Source, tmp_path: Path) -> None:
     shards = "from transforms import settings\nsettings._BYTES_A_SHARD = settings._BYTES_AN_ID_SHARD = 40_000\n"
     found = []

@@ -114,6 +114,7 @@ COUNT
 jvm GET_JM_RESOURCE_PARAMS job-manager org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint
 jvm GET_TM_RESOURCE_PARAMS task-manager-1 org.apache.flink.runtime.taskexecutor.TaskManagerRunner
 jvm GET_TM_RESOURCE_PARAMS task-manager-2 org.apache.flink.runtime.taskexecutor.TaskManagerRunner
+SECONDS=0 # those of the installation are no part of it
 until [ "$(registered)" = 2 ]; do
   [ "$SECONDS" -lt "$seconds" ] || { tail -n 20 "$work"/*.log >&2; fail "no two task managers within $seconds seconds"; }
   for process in "${started[@]}"; do
@@ -131,6 +132,7 @@ RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1 PATH="$(dirname "$(command -v "$worker_p
   >"$work/workers.log" 2>&1 &
 started+=("$!")
 
+case "$python" in /*) ;; */*) python="$PWD/$python" ;; esac
 cd "$work" # the job server's own files
 "$python" -m pipelines.currents_to_mixpanel --runner FlinkRunner --flink_version "${version%.*}" \
   --flink_master "localhost:$rest" --flink_job_server_jar "$FLINK_JOB_SERVER_JAR" --artifacts_dir "$work/artifacts" \
