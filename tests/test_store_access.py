@@ -106,6 +106,21 @@ def refusing() -> Iterator[int]:
     server.server_close()
 
 
+class _OtherClouds(_Refusing):
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+
+def test_another_clouds_metadata_server_is_asked_once(bare_environment: dict[str, str]) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _OtherClouds) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        line, seconds = said(INPUTS["azfs"], bare_environment | {"AZURE_POD_IDENTITY_AUTHORITY_HOST": address})
+        server.shutdown()
+    assert CURES["azfs"] in line
+    assert seconds < SECONDS
+
+
 def test_refused_credentials_are_said_at_once(store_emulator: Emulator, refusing: int) -> None:
     place = store_emulator.root("some-bucket")
     with store_emulator.applied(store_emulator.with_endpoint("127.0.0.1", refusing)):

@@ -31,6 +31,8 @@ _CURE = (
 _NO_CONTAINER = ("ContainerNotFound", "InvalidResourceName")
 # Conflicts that do not pass by themselves.
 _LASTING = ("BlobArchived", "BlobBeingRehydrated", "BlobImmutableDueToPolicy", "InvalidBlobType", "SnapshotsPresent")
+# Of a metadata server. Without 404: other clouds' say so at the same address, and would be asked for 24 seconds.
+_ASK_AGAIN = [410, 429, *range(500, 600)]
 _ONE_REQUEST = 256 << 20  # bytes that are read and written in one go
 
 
@@ -122,7 +124,7 @@ def _credential() -> Any:
             return os.environ[variable]
     from azure.identity import DefaultAzureCredential
 
-    return DefaultAzureCredential()
+    return DefaultAzureCredential(retry_on_status_codes=_ASK_AGAIN)
 
 
 def _quoted(version: str) -> str:
