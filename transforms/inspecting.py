@@ -67,13 +67,13 @@ def _keys(_: int, body: bytes) -> Iterator[Row]:
 
 
 def _answers(unit: int, body: bytes) -> Iterator[Row]:
-    _, block = unnumbered(body)
-    for row in _profiles(unit, block) if block else ():
+    for row in _profiles(unit, body):
         yield {"unit": unit, **row}
 
 
 def _profiles(_: int, body: bytes) -> Iterator[Row]:
-    for row in unpack(body).to_pylist():
+    _, block = unnumbered(body)
+    for row in unpack(block).to_pylist() if block else ():
         yield {**row, "via": VIA[row["via"]]}
 
 

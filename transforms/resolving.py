@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types, with_output_types
 
-from transforms.accounting import Tally, merge
+from transforms.accounting import AccountingError, Tally, merge
 from transforms.elements import (
     ANSWER,
     ASKED,
@@ -171,8 +171,12 @@ class _Resolve(beam.DoFn):
             written = publish_file(self._output, path, data, rows)
             yield TaggedOutput(ResolveIdentities.FILES, (0, tagged(FILE, written.to_bytes())))
         answers = answer_table(resolution.profiles, array(gathered.deleted["id"]))
+        of_shard: dict[int, list[bytes]] = {shard: [] for shard in range(self._plan.id_shards)}
         for shard, block in sharded(answers, "profile", self._plan.id_shards):
-            yield shard, meter.sent(tagged(RESOLVED, block))
+            of_shard[shard].append(block)
+        for shard, blocks in of_shard.items():  # each says how many there are, one at least: none may be lost unseen
+            for block in blocks or [b""]:
+                yield shard, meter.sent(tagged(RESOLVED, numbered(max(1, len(blocks)), block)))
         counts: Tally = {"identity": figures, "identity_files": paths, "deleted_profiles": gathered.deleted.num_rows}
         merge(counts, gathered.traffic)
         yield TaggedOutput(ResolveIdentities.TALLIES, meter.tally(counts))
@@ -196,6 +200,9 @@ class AnswerUnits(beam.PTransform):
     In: a dict of ``asked`` (``ReadIds.ASKED``) and ``resolved`` (``ResolveIdentities.RESOLVED``), both keyed by shard.
     Out: (unit number; how many profiles are answered for, and the known or deleted ones of them).
 
+    Raises:
+        AccountingError: a shard did not get all that was resolved for it.
+
     Example::
 
         {"asked": ids.asked, "resolved": identities.resolved} | AnswerUnits() | beam.FlatMap(rows_of)
@@ -215,12 +222,21 @@ class _Answer(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
         asked: list[bytes] = []
         tables: list[pa.Table] = []
+        resolved, expected = 0, 1
         for item in element[1]:
             tag, body = untagged(item)
             if tag == ASKED:
                 asked.append(body)
-            else:
-                tables.append(unpack(body))
+                continue
+            expected, block = unnumbered(body)
+            resolved += 1
+            if block:
+                tables.append(unpack(block))
+        if resolved != expected:
+            raise AccountingError(
+                f"shard [{element[0]}] got {resolved} elements of resolved profiles, and there must be [{expected}]: "
+                "the runner lost or doubled elements; run again, or on another runner"
+            )
         table = pa.concat_tables(tables).combine_chunks() if tables else None
         for body in asked:
             unit, block = unnumbered(body)
@@ -229,9 +245,17 @@ class _Answer(beam.DoFn):
             if table is not None:
                 found = pc.index_in(profiles, value_set=table["profile"]).drop_null()
                 blocks = split(table.take(found)) or blocks
-            for number, answer in enumerate(blocks):
-                # Answered profiles count once, however many elements their answers need.
-                yield unit, tagged(ANSWER, numbered(0 if number else len(profiles), answer))
+            for count, answer in zip(_shares(len(profiles), len(blocks)), blocks, strict=True):
+                yield unit, tagged(ANSWER, numbered(count, answer))
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    """What each part of an answer counts for, one at least, so that none is lost or doubled unseen; ``total`` in all.
+
+    >>> _shares(10, 3)
+    [8, 1, 1]
+    """
+    return [total - parts + 1, *[1] * (parts - 1)]
 
 
 @with_input_types(Keyed)
@@ -268,5 +292,6 @@ class _FindRepeats(beam.DoFn):
         answers = dict(repeats.find_repeats(blocks))
         del blocks
         for unit in sorted(counts):
-            for number, answer in enumerate(repeats.split_answer(answers.get(unit, repeats.NO_REPEATS))):
-                yield unit, tagged(REPEATS, numbered(0 if number else counts[unit], answer))
+            parts = repeats.split_answer(answers.get(unit, repeats.NO_REPEATS))
+            for count, answer in zip(_shares(counts[unit], len(parts)), parts, strict=True):
+                yield unit, tagged(REPEATS, numbered(count, answer))
