@@ -94,7 +94,7 @@ def _small(server: Emulator, url: str, flags: argparse.Namespace, rows: list[Row
         entries = _fill(folder, flags.small, os.urandom(SMALL_BYTES))
     with delay(server.host, server.port, LATENCY) as port, server.applied(server.with_endpoint(server.host, port)):
         store = store_for(folder)
-        list(read_all(entries[:CONCURRENCY], CONCURRENCY))  # connections are made
+        list(read_all(entries, CONCURRENCY))  # connections are made, and answers remembered
         few = entries[: flags.serially]
         slow = _measured(lambda: [store.read(entry) for entry in few])
         fast = _measured(lambda: sum(map(len, read_all(entries, CONCURRENCY))))
