@@ -25,8 +25,8 @@ from pipelines.runners import check_answers
 from pipelines.summary import lines
 from transforms.currents.listing import survey
 from transforms.currents.paths import NoFiles
-from transforms.run.claims import claim, published_by_equal, release
-from transforms.run.folder import MANIFEST, Refused, inside, sweep
+from transforms.run.claims import begin_again, claim, published_by_equal, release
+from transforms.run.folder import MANIFEST, Refused, inside
 from transforms.run.plan_files import Work, hand_out, is_swept, paths_below
 from transforms.run.publication import tidy
 from transforms.run.report import RunContext
@@ -139,7 +139,7 @@ def _work(units: Work, context: RunContext, options: Options) -> bool:
         if published_by_equal(context.output, context.digest):
             return True  # a run beside this one was made again already, and its files are not to be swept
         # Damage that only whole rows show: who is who is found out again, from whole rows alone.
-        sweep(options.output, paths_below(units, context.output))
+        begin_again(context.output, context.digest, paths_below(units, context.output))
         thorough = dataclasses.replace(context.settings, thorough=True)
         run_locally(units, dataclasses.replace(context, settings=thorough), options)
     return True

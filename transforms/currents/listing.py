@@ -36,7 +36,7 @@ from transforms.stores.store import Entry, Store, join, store_for
 MOST_UNITS = 1 << 15
 """From here on units are joined, so that what every unit tells every shard stays worth an element of its own."""
 
-_JOINED_BYTES = 2_000_000  # packed, of the units that are joined to one
+_JOINED_CHARACTERS = 4_000_000  # of paths and names, in the units that are joined to one
 _SPOOLED_IN_MEMORY = 16 << 20
 _TYPES_KEPT = 10_000
 
@@ -58,6 +58,7 @@ class Export:
         self._hash = hashlib.sha256()
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOLED_IN_MEMORY)  # noqa: SIM115 (ends with the run)
         self._starts = [0]
+        self._named = [0]  # characters of paths and names: where units are cut must not depend on how zlib packs them
         self._sizes: list[int] = []
         self._groups: list[range] = []
 
@@ -97,6 +98,7 @@ class Export:
         packed = pack_files(files)
         self._spool.write(packed)
         self._starts.append(self._starts[-1] + len(packed))
+        self._named.append(self._named[-1] + sum(len(file.path) + len(file.name) for file in files))
         self._sizes.append(size)
 
     def close(self, most_units: int = MOST_UNITS) -> Export:
@@ -104,7 +106,7 @@ class Export:
         together = -(-len(self._sizes) // most_units)
         begin = 0
         while begin < len(self._sizes):
-            room = bisect.bisect_right(self._starts, self._starts[begin] + _JOINED_BYTES) - 1
+            room = bisect.bisect_right(self._named, self._named[begin] + _JOINED_CHARACTERS) - 1
             end = min(max(room, begin + 1), begin + together, len(self._sizes))
             self._groups.append(range(begin, end))
             begin = end

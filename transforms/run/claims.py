@@ -11,20 +11,24 @@ import dataclasses
 import hashlib
 import secrets
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from transforms.run.folder import CLAIM, MANIFEST, Refused, own_sizes, refuse_foreign, reports_agree
 from transforms.settings import Settings
-from transforms.stores.store import Conflict, StoreError, join, store_for
+from transforms.stores.store import Conflict, StoreError, join, patient, store_for
 
 FORMAT = 1
 # Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
 _GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "thorough"})
 _FAILED = "failed"  # in a claim: true where the run failed and its folder is free
 _CLEARING = "clearing"  # in a claim: a text of its own while its run removes what was there before
-_CLEARING_SECONDS = 10.0
+_THOROUGH = "thorough"  # in a claim: true where pass 1 reads whole rows, whose evidence may be another
+_CLEARING_SECONDS = 30.0  # without a sign of life from the run that clears; longer than it tries to delete
+_DELETING_SECONDS = 15.0
+_DELETED_AT_ONCE = 1_000
 _ATTEMPTS = 20
 
 
@@ -68,21 +72,69 @@ def claim(
                 "files have changed since): choose another --output, or replace that run with --overwrite"
             )
         own = theirs if joins else settings
+        if joins and held.get(_THOROUGH):
+            own = dataclasses.replace(own, thorough=True)
         digest = claim_digest(files_digest, own)
-        body = {"format": FORMAT, "digest": digest, "now": own.now, "command": command}
+        body: dict[str, Any] = {"format": FORMAT, "digest": digest, "now": own.now, "command": command}
+        if own.thorough:
+            body[_THOROUGH] = True
         try:
             if _CLEARING in held or (held and not is_equal) or (overwrite and not joins):
                 _take_over(output, body, held, version)
             elif not held or held.get(_FAILED):
                 _put(output, body, version)
+            _check_conditions(output)
             return digest, own
         except Conflict:
             continue  # somebody else was first: see who
     raise Refused(f"{output} is claimed and freed by other runs all the time: choose another --output")
 
 
-def _take_over(output: str, body: dict[str, Any], held: dict[str, Any], version: str | None) -> None:
-    """Remove the run that held the folder; the claim says so meanwhile, so that nobody else does.
+def _check_conditions(output: str) -> None:
+    """Some that speak S3's language take the condition of a put and do not mind it: runs would mix there unnoticed.
+
+    Raises:
+        Refused: this store does so.
+    """
+    store, path = store_for(output), join(output, CLAIM)
+    try:
+        if not store.put_if_absent(path, b"a second claim"):
+            return
+    except Conflict:
+        return
+    store.delete([path])
+    raise Refused(
+        f"{output}: this store writes over what it was asked to leave alone (If-None-Match), so two runs could mix "
+        "there unnoticed: choose another store for --output"
+    )
+
+
+def begin_again(output: str, digest: str, keep: Iterable[str]) -> None:
+    """Say in the claim that the run is made again from whole rows, and remove what it has written, but for ``keep``
+    (relative paths). Where the claim says so already, an equal run has.
+
+    Raises:
+        NotOurs: the folder is another run's by now.
+    """
+    for _ in range(_ATTEMPTS):
+        found = store_for(output).load(join(output, CLAIM))
+        held = orjson.loads(found[0]) if found else {}
+        if found is None or held["digest"] != digest or _CLEARING in held:
+            break
+        if held.get(_THOROUGH):
+            return
+        held.pop(_FAILED, None)
+        with contextlib.suppress(Conflict):
+            _take_over(output, {**held, _THOROUGH: True}, held, found[1], keep)
+            return
+    raise NotOurs(f"{output} was taken by another run while this one was at work: this one is not published")
+
+
+def _take_over(
+    output: str, body: dict[str, Any], held: dict[str, Any], version: str | None, keep: Iterable[str] = ()
+) -> None:
+    """Remove the run that held the folder; the claim says so meanwhile, so that nobody else does. It changes with each
+    batch: who sees it stand still may take the folder, and then nothing more is deleted here.
 
     Raises:
         Conflict: somebody else was first.
@@ -94,18 +146,35 @@ def _take_over(output: str, body: dict[str, Any], held: dict[str, Any], version:
         found = store.load(path)
         if found is None or found[1] != version:
             raise Conflict(f"{path} has changed")
+    kept = {join(output, name) for name in keep}
     clearing = _put(output, {**body, _CLEARING: secrets.token_hex(8)}, version)
     try:
-        store.delete([join(output, MANIFEST)])  # first, so that no reader takes what is left for a run
-        store.delete(own_sizes(output))
+        with patient(_DELETING_SECONDS):
+            store.delete([join(output, MANIFEST)])  # first, so that no reader takes what is left for a run
+            paths = [found for found in own_sizes(output) if found not in kept]
+            for at in range(0, len(paths), _DELETED_AT_ONCE):
+                clearing = _still_clearing(output, body, clearing)
+                store.delete(paths[at : at + _DELETED_AT_ONCE])
+    except Conflict:
+        raise
     except BaseException:
         with contextlib.suppress(StoreError):
             release(output, body["digest"])
         raise
-    found = store.load(path)
+    _still_clearing(output, body, clearing, over=True)
+
+
+def _still_clearing(output: str, body: dict[str, Any], clearing: bytes, over: bool = False) -> bytes:
+    """A new sign of life in the claim, or the end of the clearing; returns the claim's bytes.
+
+    Raises:
+        Conflict: somebody else has taken this run for dead.
+    """
+    path = join(output, CLAIM)
+    found = store_for(path).load(path)
     if found is None or found[0] != clearing:
         raise Conflict(f"{path} has changed")
-    _put(output, body, found[1])
+    return _put(output, body if over else {**body, _CLEARING: secrets.token_hex(8)}, found[1])
 
 
 def _put(output: str, body: dict[str, Any], version: str | None) -> bytes:

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from transforms.run.claims import FORMAT, hold
-from transforms.run.folder import MANIFEST, REPORTS, reports_agree, sweep
+from transforms.run.claims import FORMAT, NotOurs, hold
+from transforms.run.folder import MANIFEST, REPORTS, own_sizes, reports_agree, sweep
 from transforms.stores.store import Conflict, join, store_for
 
 
@@ -80,13 +80,7 @@ def finish(output: str, digest: str, files: Sequence[Written], reports: dict[str
     """
     store = store_for(output)
     hold(output, digest)
-    sizes = sweep(output, [*(file.path for file in files), *reports])
-    for file in files:
-        if sizes.get(file.path) != file.bytes:
-            raise Conflict(
-                f"{join(output, file.path)} is not what this run wrote: does another run write here? Run again when it "
-                "is through"
-            )
+    _check_sizes(output, files, sweep(output, [*(file.path for file in files), *reports]))
     body = manifest([*files, *(describe(path, data, None) for path, data in reports.items())])
     for attempt in range(20):
         found = store.load(join(output, MANIFEST))
@@ -102,7 +96,33 @@ def finish(output: str, digest: str, files: Sequence[Written], reports: dict[str
                 store.put_if_absent(join(output, MANIFEST), body)
             else:
                 store.put(join(output, MANIFEST), body, found[1])
+        _prove(output, digest, files, body)
     raise Conflict(f"{output}: an equal run keeps writing its reports beside this one; let one of them finish")
+
+
+def _check_sizes(output: str, files: Sequence[Written], sizes: dict[str, int]) -> None:
+    for file in files:
+        if sizes.get(file.path) != file.bytes:
+            raise Conflict(
+                f"{join(output, file.path)} is not what this run wrote: does another run write here? Run again when it "
+                "is through"
+            )
+
+
+def _prove(output: str, digest: str, files: Sequence[Written], body: builtins.bytes) -> None:
+    """Take the manifest back where another run took the folder while it was on its way.
+
+    Who takes a folder removes the manifest after changing the claim, so one of the two sees what the other did.
+    """
+    store = store_for(output)
+    prefix = len(join(output, ""))
+    try:
+        hold(output, digest)
+        _check_sizes(output, files, {path[prefix:]: size for path, size in own_sizes(output).items()})
+    except (Conflict, NotOurs) as error:
+        if store.get(join(output, MANIFEST)) == body:
+            store.delete([join(output, MANIFEST)])
+        raise NotOurs(str(error)) from error
 
 
 def _is_of(body: bytes, files: Sequence[Written]) -> bool:

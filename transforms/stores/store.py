@@ -8,6 +8,7 @@ a reader sees whole files only, whenever the writer dies.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 from collections.abc import Iterable, Iterator
@@ -115,6 +116,17 @@ def be_patient(seconds: float = 300.0) -> None:
     _patience[0] = seconds
 
 
+@contextlib.contextmanager
+def patient(seconds: float) -> Iterator[None]:
+    """Be no more patient than that for a while."""
+    before = patience()
+    be_patient(min(before, seconds))
+    try:
+        yield
+    finally:
+        be_patient(before)
+
+
 _patience = [300.0]
 
 
@@ -154,4 +166,4 @@ def join(folder: str, *names: str) -> str:
 
 def is_temporary(path: str) -> bool:
     """Whether a path is what an interrupted writer leaves behind."""
-    return path.endswith(TEMPORARY_SUFFIX)
+    return path.endswith(TEMPORARY_SUFFIX) and path.rpartition("/")[2].startswith(".")
