@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.figures import machine
 from benchmarks.latency import delay
+from benchmarks.long_listing import listed
 from benchmarks.store_clients import CLIENTS, Client, emulator
 from tests.emulators import Emulator
 from transforms.stores.reads import read_all
@@ -81,7 +82,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", default=["small", "large", "listing"])
     parser.add_argument("--small", type=int, default=SMALL, help="objects of 5 KB")
     parser.add_argument("--serially", type=int, default=500, help="of those, read one after the other")
-    parser.add_argument("--listed", type=int, default=LISTED, help="objects to list, of gs; a tenth of the others")
+    parser.add_argument("--listed", type=int, default=LISTED, help="objects to list")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", help="a file for all figures")
     return parser.parse_args()
@@ -141,10 +142,8 @@ def _large(server: Emulator, url: str, flags: argparse.Namespace, rows: list[Row
 
 def _listing(server: Emulator, url: str, flags: argparse.Namespace, rows: list[Row], verdicts: list[str]) -> None:
     """A long listing in a fresh process: its seconds, and how much its memory grows."""
-    count = flags.listed if server.scheme == "gs" else flags.listed // 10
-    folder = join(url, "listed")
-    with server.applied():
-        _fill(folder, count, b"")
+    count, folder = flags.listed, join(url, "listed")
+    with listed(count) as port, server.applied(server.with_endpoint("127.0.0.1", port)):
         done = subprocess.run(
             [sys.executable, "-c", _LIST, folder], cwd=ROOT, capture_output=True, text=True, check=True
         )
