@@ -136,4 +136,14 @@ case "$python" in /*) ;; */*) python="$PWD/$python" ;; esac
 cd "$work" # the job server's own files
 "$python" -m pipelines.currents_to_mixpanel --runner FlinkRunner --flink_version "${version%.*}" \
   --flink_master "localhost:$rest" --flink_job_server_jar "$FLINK_JOB_SERVER_JAR" --artifacts_dir "$work/artifacts" \
-  --environment_type EXTERNAL --environment_config "localhost:$pool" --prepared_workers --parallelism 2 "$@"
+  --environment_type EXTERNAL --environment_config "localhost:$pool" --prepared_workers --parallelism 2 "$@" &
+job=$!
+# A shell that waits in the foreground would hear nothing until the command ends; this one tells it to cancel the job.
+trap 'kill -TERM "$job" 2>/dev/null || true' INT TERM
+status=0
+wait "$job" || status=$?
+while kill -0 "$job" 2>/dev/null; do # wait ends with the signal, the command once the job is cancelled
+  status=0
+  wait "$job" || status=$?
+done
+exit "$status"
