@@ -113,6 +113,13 @@ def test_a_store_that_does_not_mind_conditions_is_refused(place: str, monkeypatc
     assert names(place) == set()
 
 
+def test_a_claim_that_was_cut_off_is_replaced_when_asked(place: str) -> None:
+    store_for(place).put(join(place, "_claim.json"), b'{"format": 1, "dig')
+    with pytest.raises(Refused, match=r"_claim.json is cut off: .*--overwrite"):
+        take(place)
+    assert take(place, overwrite=True) == held(place)["digest"]
+
+
 def test_a_folder_that_changes_hands_meanwhile_is_not_begun_again(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = take(place)
     take_over = claims._take_over

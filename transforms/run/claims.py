@@ -58,7 +58,7 @@ def claim(
     for attempt in range(_ATTEMPTS):
         found = store.load(path)
         content, version = found or (b"{}", None)
-        held = orjson.loads(content)
+        held = _read(path, content, overwrite)
         theirs = settings if now_given or not held else dataclasses.replace(settings, now=held["now"])
         is_equal = claim_digest(files_digest, theirs) == held.get("digest")
         published = None if overwrite or _CLEARING in held else store.get(join(output, MANIFEST))
@@ -88,6 +88,21 @@ def claim(
         except Conflict:
             continue  # somebody else was first: see who
     raise Refused(f"{output} is claimed and freed by other runs all the time: choose another --output")
+
+
+def _read(path: str, content: bytes, overwrite: bool) -> dict[str, Any]:
+    """A claim's figures; a place without conditional puts may hold a piece of one.
+
+    Raises:
+        Refused: it holds none, and is not to be overwritten.
+    """
+    try:
+        held: dict[str, Any] = orjson.loads(content)
+    except ValueError:
+        if not overwrite:
+            raise Refused(f"{path} is cut off: replace what was begun there with --overwrite") from None
+        held = {"digest": None, "now": 0, "command": "unknown", _FAILED: True}
+    return held
 
 
 def _check_conditions(output: str) -> None:
