@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 
-from transforms.stores.store import TEMPORARY_SUFFIX, Changed, Conflict, Denied, Entry, StoreError
+from transforms.stores.store import TEMPORARY_SUFFIX, Changed, Conflict, Denied, Entry, StoreError, loaded
 
 _DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
 
@@ -109,15 +109,7 @@ class LocalStore:
 
     def load(self, path: str) -> tuple[bytes, str] | None:
         """Content and version of a small file, for a put that depends on it; None where there is none."""
-        for _ in range(20):
-            entry = self.entry(path)
-            if entry is None:
-                return None
-            try:
-                return self.read(entry), entry.version
-            except Changed:
-                continue
-        raise StoreError(f"cannot read {path}: something keeps writing it")
+        return loaded(self, path)
 
     def put(self, path: str, data: bytes, version: str | None = None) -> None:
         """Publish under a name, in place of what was there.

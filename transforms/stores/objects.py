@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from google.api_core.exceptions import RetryError
 from google.api_core.retry import Retry
 
-from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, patience
+from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, loaded, patience
 
 T = TypeVar("T")
 
@@ -144,15 +144,7 @@ class ObjectStore:
 
     def load(self, path: str) -> tuple[bytes, str] | None:
         """Content and version of a small object, for a put that depends on it; None where there is none."""
-        for _ in range(20):
-            entry = self.entry(path)
-            if entry is None:
-                return None
-            try:
-                return self.read(entry), entry.version
-            except Changed:
-                continue
-        raise StoreError(f"cannot read {path}: something keeps writing it")
+        return loaded(self, path)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Publish under a name that is still free; True if this call did, False if equal bytes were there already.

@@ -159,6 +159,23 @@ def _whole(scheme: str) -> str:
     return "azfs://ACCOUNT/CONTAINER/PATH" if scheme == "azfs" else f"{scheme}://BUCKET/PATH"
 
 
+def loaded(store: Store, path: str) -> tuple[bytes, str] | None:
+    """What ``Store.load`` gives, where reading an entry fails once it is not the present one any more.
+
+    Raises:
+        StoreError: the file changes whenever it is looked at.
+    """
+    for _ in range(20):
+        entry = store.entry(path)
+        if entry is None:
+            return None
+        try:
+            return store.read(entry), entry.version
+        except Changed:
+            continue
+    raise StoreError(f"cannot read {path}: something keeps writing it")
+
+
 def join(folder: str, *names: str) -> str:
     """A path below a folder, with forward slashes."""
     return "/".join([folder.rstrip("/"), *names])
