@@ -155,7 +155,7 @@ def test_each_step_has_a_label_in_camel_case() -> None:
         assert STEP_LABEL.match(label), f"step [{label}] needs a label of its own, in CamelCase"
 
 
-ROOMS = ("stores", "currents", "identity", "mixpanel", "run")
+ROOMS = ("stores", "currents", "identity", "mixpanel", "run", "delivery")
 
 
 def test_data_flows_one_way_through_the_rooms() -> None:

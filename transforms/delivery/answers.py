@@ -1,0 +1,180 @@
+"""What an answer of Mixpanel's means for the records of a request: nothing is acknowledged that was not.
+
+Failed records come as objects with an index, as objects with an insert id, or as mere texts. Where they and the counts
+do not add up, nobody knows which records are in, and the request is sent again in halves.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+
+class Verdict(enum.Enum):
+    """What to do with the records of a request."""
+
+    TAKEN = "taken"  # acknowledged, but for the refused ones
+    SPLIT = "split"  # in halves, down to the guilty records
+    AGAIN = "again"  # after a while
+    STOP = "stop"  # no other request will fare better
+
+
+class Answer(NamedTuple):
+    """``refused`` are (index in the request, Mixpanel's words); ``words`` is what was said of the whole request."""
+
+    verdict: Verdict
+    refused: tuple[tuple[int, str], ...] = ()
+    words: str = ""
+    retry_after: float | None = None
+
+
+_LONGEST_WORDS = 500
+
+
+def of_import(status: int, headers: Mapping[str, str], body: bytes, lines: bytes) -> Answer:
+    """What /import answered to these lines. Header names are in lower case."""
+    return _of(status, headers, body, lines, _import_taken)
+
+
+def of_engage(status: int, headers: Mapping[str, str], body: bytes, lines: bytes) -> Answer:
+    """What /engage answered: 200 says nothing there, the body decides."""
+    return _of(status, headers, body, lines, _engage_taken)
+
+
+def _of(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, taken: Any) -> Answer:
+    if status in (200, 400):
+        try:
+            said = orjson.loads(body)
+        except ValueError:
+            return Answer(Verdict.AGAIN, words=f"{status} with an answer that is no JSON: {_text(body)}")
+        return taken(status, said, lines)
+    words = f"{status} {_error(body)}".strip()
+    if status == 413:
+        rows = lines.count(b"\n")
+        return Answer(Verdict.SPLIT, words=words) if rows > 1 else Answer(Verdict.TAKEN, ((0, words),))
+    if status in (408, 429) or status >= 500:
+        return Answer(Verdict.AGAIN, words=words, retry_after=_seconds(headers.get("retry-after")))
+    return Answer(Verdict.STOP, words=words)
+
+
+def _import_taken(status: int, said: Any, lines: bytes) -> Answer:
+    rows = lines.count(b"\n")
+    if not isinstance(said, dict):
+        return Answer(Verdict.AGAIN, words=f"{status} with an answer that is no object: {_text(orjson.dumps(said))}")
+    imported = said.get("num_records_imported")
+    if status == 200:
+        if _is_count(imported) and imported == rows and not said.get("failed_records"):
+            return Answer(Verdict.TAKEN)
+        return Answer(Verdict.AGAIN, words=f"200 with num_records_imported {imported!r} of {rows}")
+    return _by_records(said, imported, lines, "$insert_id", "insert_id")
+
+
+def _engage_taken(status: int, said: Any, lines: bytes) -> Answer:
+    rows = lines.count(b"\n")
+    if status == 200 and said is not True and said == 1:
+        return Answer(Verdict.TAKEN)
+    if not isinstance(said, dict):
+        if said is not False and said == 0:
+            return _whole(lines, "0, without a word")
+        return Answer(
+            Verdict.AGAIN, words=f"{status} with an answer that is neither 0 nor 1: {_text(orjson.dumps(said))}"
+        )
+    good = next((said[name] for name in ("num_good_events", "num_records_imported") if name in said), None)
+    failed, verdict = said.get("failed_records"), said.get("status")
+    is_good = verdict in (1, "1") or (isinstance(verdict, str) and verdict.lower() == "ok")
+    if status == 200 and is_good and not failed and not said.get("error"):
+        if good is None or (_is_count(good) and good == rows):
+            return Answer(Verdict.TAKEN)
+        return Answer(Verdict.AGAIN, words=f"200 with a count of {good!r} of {rows}")
+    if status == 200 and verdict is None and not failed and not said.get("error"):
+        return Answer(Verdict.AGAIN, words="200 with an answer that has no status")
+    return _by_records(said, good, lines, "$distinct_id", "distinct_id")
+
+
+def _by_records(said: dict[str, Any], imported: Any, lines: bytes, *keys: str) -> Answer:
+    """The refused records of an answer that names them; splits where it does not add up."""
+    rows = lines.count(b"\n")
+    failed = said.get("failed_records")
+    if rows == 1:
+        record = failed[0] if isinstance(failed, list) and failed else None
+        return Answer(Verdict.TAKEN, ((0, _message(record) or _whole_words(said)),))
+    words = _whole_words(said)
+    if not isinstance(failed, list) or not failed or not all(isinstance(record, dict) for record in failed):
+        return Answer(Verdict.SPLIT, words=words)
+    refused: dict[int, str] = {}
+    names: dict[str, list[int]] | None = None
+    for record in failed:
+        named = next((record[key] for key in keys if isinstance(record.get(key), str)), None)
+        index = record.get("index")
+        if named:
+            names = names if names is not None else _names(lines, keys)
+            found = names.get(named, [])
+            if _is_count(index):
+                if found and index not in found:
+                    return Answer(Verdict.SPLIT, words=words)  # index and id speak of two records
+            elif len(found) == 1:
+                index = found[0]
+        if not _is_count(index) or not 0 <= index < rows:
+            return Answer(Verdict.SPLIT, words=words)
+        refused[index] = _message(record) or words
+    if not _is_count(imported) or imported + len(refused) != rows or len(refused) != len(failed):
+        return Answer(Verdict.SPLIT, words=words)
+    return Answer(Verdict.TAKEN, tuple(sorted(refused.items())), words)
+
+
+def _whole(lines: bytes, words: str) -> Answer:
+    if lines.count(b"\n") == 1:
+        return Answer(Verdict.TAKEN, ((0, words),))
+    return Answer(Verdict.SPLIT, words=words)
+
+
+def _names(lines: bytes, keys: tuple[str, ...]) -> dict[str, list[int]]:
+    """Indexes by the id that an answer calls a record by; only asked for where records were refused."""
+    found: dict[str, list[int]] = {}
+    for index, line in enumerate(lines.splitlines()):
+        record = orjson.loads(line)
+        name = record.get("properties", record).get(keys[0])
+        if isinstance(name, str):
+            found.setdefault(name, []).append(index)
+    return found
+
+
+def _message(record: Any) -> str:
+    if isinstance(record, str):
+        return record[:_LONGEST_WORDS]
+    if not isinstance(record, dict):
+        return ""
+    field, message = record.get("field"), record.get("message")
+    return ": ".join(str(part) for part in (field, message) if part)[:_LONGEST_WORDS]
+
+
+def _whole_words(said: dict[str, Any]) -> str:
+    return str(said.get("error") or said.get("status") or "refused without a word")[:_LONGEST_WORDS]
+
+
+def _error(body: bytes) -> str:
+    try:
+        said = orjson.loads(body)
+    except ValueError:
+        return _text(body)
+    return _whole_words(said) if isinstance(said, dict) else _text(body)
+
+
+def _text(body: bytes) -> str:
+    return " ".join(body[:_LONGEST_WORDS].decode("utf-8", "replace").split())[:200] or "(nothing)"
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int
+
+
+def _seconds(text: str | None) -> float | None:
+    """Seconds of a header Retry-After; None where there is none, or it is a date."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return min(max(value, 0.0), 3600.0) if value == value else None
