@@ -228,7 +228,26 @@ def test_too_many_rejects_is_judged_by_rows_and_by_files() -> None:
         return figures
 
     accounting.check_rejects(total(1000, 10), 0.01)
-    accounting.check_rejects(total(999, 999), 0.01)
-    for refused in (total(1000, 11), total(999, 999, files=20)):
+    accounting.check_rejects(total(999, 998), 0.01)
+    for refused in (total(1000, 11), total(999, 998, files=20)):
         with pytest.raises(accounting.TooManyRejects, match=r"missing_id: .*, e\.g\. a row 1: id is null"):
             accounting.check_rejects(refused, 0.01)
+
+
+def test_a_run_that_has_no_fit_row_is_refused_whatever_its_size() -> None:
+    def total(read: int, **more: Any) -> Tally:
+        return {"files": {"read": 1, "bytes": 100}, "rows_by_type": {"x": {"read": read}}, **more}
+
+    examples = {"r": [{"file": "a", "row": 1, "detail": "is unfit"}]}
+    all_rejected = total(3, rejects={"r": 3}, reject_examples=examples)
+    unreadable = total(0, damaged={"whole_files": 1, "bytes_unread": 100, "reasons": {"r": 1}, "examples": examples})
+    empty_file = total(0, damaged={"whole_files": 1, "bytes_unread": 0, "reasons": {"r": 1}, "examples": examples})
+    lost = total(0, damaged={"rows_lost": 3, "reasons": {"r": 1}, "examples": examples})
+    with pytest.raises(accounting.TooManyRejects, match="all 3 rows that could be read are rejected: check --input"):
+        accounting.check_rejects(all_rejected, 0.99)
+    for figures in (unreadable, empty_file, lost):
+        with pytest.raises(accounting.TooManyRejects, match="no row of 1 file could be read: check --input"):
+            accounting.check_rejects(figures, 0.99)
+    accounting.check_rejects(total(3, rejects={"r": 2}, reject_examples=examples), 0.0)
+    accounting.check_rejects(all_rejected, 1.0)  # the user said so
+    accounting.check_rejects(total(0), 0.0)  # files that say themselves that they hold no rows

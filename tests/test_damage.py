@@ -244,7 +244,9 @@ def _early(count: int, total: int) -> list[dict[str, Any]]:
         (avro(_early(11, 1000)), (), 1),
         (avro(_early(11, 1000)), ("--max_reject_share=0.011",), 0),
         (avro(_early(1, 1000)), ("--max_reject_share=0",), 1),
-        (avro(_early(999, 999)), (), 0),  # too few rows and files to judge by
+        (avro(_early(998, 999)), (), 0),  # too few rows and files to judge by
+        (avro(_early(999, 999)), (), 1),  # nothing is left to publish
+        (b"PK\x03\x04" + b"x" * 500, (), 1),
         (avro(_early(1000, 1000)), ("--max_reject_share=1",), 0),
         (avro(rows("r", 1000), block_rows=250)[:-100], (), 1),  # rows lost count like rejects
     ],
@@ -265,8 +267,20 @@ def test_twenty_files_are_enough_to_judge_by(broken: int, status: int, tmp_path:
     assert _run(write(tmp_path / "in", files), tmp_path / "out") == status
 
 
-def test_nineteen_unreadable_files_are_not(tmp_path: Path) -> None:
-    source = write(tmp_path / "in", {path(f"{number:02}"): b"" for number in range(19)})
+def test_eighteen_unreadable_files_beside_one_that_can_be_read_are_too_few_to_judge_by(tmp_path: Path) -> None:
+    files = {path(f"{number:02}"): b"" for number in range(18)}
+    source = write(tmp_path / "in", {**files, path("good"): avro(rows("good", 1))})
+    assert _run(source, tmp_path / "out") == 0
+
+
+def test_a_run_in_which_no_row_could_be_read_fails_with_one_file_too(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", {path("a"): b"", path("empty"): avro([])})
+    assert _run(source, tmp_path / "out") == 1
+    assert not (tmp_path / "out" / "_manifest.json").exists()
+
+
+def test_a_file_that_holds_no_rows_by_its_own_counts_is_no_failure(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", {path("empty"): avro([])})
     assert _run(source, tmp_path / "out") == 0
     assert read_output(tmp_path / "out").report["rows"]["read"] == 0
 

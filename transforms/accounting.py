@@ -97,9 +97,10 @@ def check_sum(rows: dict[str, int], what: str = "the run") -> None:
 
 
 def check_rejects(total: Tally, limit: float) -> None:
-    """Refuse a run of which too large a share is rejected or lost; from 1,000 rows or 20 files on.
+    """Refuse a run of which too large a share is rejected or lost, from 1,000 rows or 20 files on, or all of it.
 
-    The rows of a file that cannot be opened at all are estimated from its bytes.
+    The rows of a file that cannot be opened at all are estimated from its bytes. A run that has nothing to publish is
+    refused whatever its size; files that hold no rows by their own counts are no loss.
 
     Raises:
         TooManyRejects: with the most frequent reasons and an example each.
@@ -113,12 +114,21 @@ def check_rejects(total: Tally, limit: float) -> None:
     if read and readable > 0:
         lost += round(damaged.get("bytes_unread", 0) * read / readable)
     unread_share = damaged.get("whole_files", 0) / max(files, 1) if not read else 0.0
-    share = max((sum(rejects.values()) + lost) / max(read + lost, 1), unread_share)
-    if share <= limit or (read + lost < 1_000 and files < 20):
+    unfit = sum(rejects.values()) + lost
+    share = max(unfit / max(read + lost, 1), unread_share)
+    is_all = unfit == read + lost and bool(unfit or damaged.get("whole_files") or damaged.get("bytes_unread"))
+    if share <= limit or (not is_all and read + lost < 1_000 and files < 20):
         return
     reasons = sorted({**damaged.get("reasons", {}), **rejects}.items(), key=_most_frequent)[:10]
     examples = {**damaged.get("examples", {}), **total.get("reject_examples", {})}
     lines = [f"  {reason}: {count:,}, e.g. {_example(examples[reason][0])}" for reason, count in reasons]
+    if is_all:
+        what = (
+            f"all {read:,} rows that could be read are rejected" if read else f"no row of {_files(files)} could be read"
+        )
+        raise TooManyRejects(
+            f"{what}: check --input, mend the export, or leave files out with --skip:\n" + "\n".join(lines)
+        )
     what = f"{share:.2%} of {read + lost:,} rows" if read else f"{share:.2%} of {files:,} files"
     raise TooManyRejects(
         f"{what} are rejected or lost, more than --max_reject_share {limit:g} allows; "
@@ -127,7 +137,11 @@ def check_rejects(total: Tally, limit: float) -> None:
 
 
 class TooManyRejects(Exception):
-    """More rows are unfit than ``--max_reject_share`` allows."""
+    """More rows are unfit than ``--max_reject_share`` allows, or all are."""
+
+
+def _files(number: int) -> str:
+    return f"{number:,} file{'' if number == 1 else 's'}"
 
 
 def _most_frequent(counted: tuple[str, int]) -> tuple[int, str]:
