@@ -58,6 +58,8 @@ def parser() -> Parser:
     group.add_argument(
         "--event_types", metavar="TYPE[,TYPE…]", help="only these Braze event types (globs); identity reads all"
     )
+    group.add_argument("--events_since", metavar="TIME", help="only events from this time on; identity reads all")
+    group.add_argument("--events_until", metavar="TIME", help="only events before this time; identity reads all")
     group.add_argument("--exclude_events", metavar="NAME[,NAME…]", help="not these Mixpanel event names (globs)")
     group.add_argument(
         "--anonymous",

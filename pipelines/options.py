@@ -85,6 +85,15 @@ def _options(given: argparse.Namespace) -> Options:
     since, until = _hour("--since", given.since), _hour("--until", given.until)
     if since is not None and until is not None and since >= until:
         raise UsageError(f"--since {given.since} is not before --until {given.until}: no hour lies between them")
+    events_since, events_until = (
+        None if text is None else _time(flag, text)
+        for flag, text in (("--events_since", given.events_since), ("--events_until", given.events_until))
+    )  # fmt: skip
+    if events_since is not None and events_until is not None and events_since >= events_until:
+        raise UsageError(
+            f"--events_since {given.events_since} is not before --events_until {given.events_until}: no time lies "
+            "between them"
+        )
     if not given.output.strip():
         raise UsageError("--output is empty: name a folder of this run's own")
     inputs, output = tuple(_path(source) for source in _list("--input", given.input)), _path(given.output)
@@ -104,6 +113,8 @@ def _options(given: argparse.Namespace) -> Options:
             exclude_events=_list("--exclude_events", given.exclude_events) if given.exclude_events is not None else (),
             anonymous=given.anonymous,
             native_since=_time("--native_since", given.native_since) if given.native_since is not None else None,
+            events_since=events_since,
+            events_until=events_until,
             users_share=given.users_share,
             deleted_users=given.deleted_users,
             properties=given.properties,

@@ -130,6 +130,8 @@ def run(
     device_links: str = "sole",
     anonymous: str = "all",
     native_since: int | None = None,
+    events_since: int | None = None,
+    events_until: int | None = None,
     users_share: float = 1.0,
     exclude_events: Sequence[str] = (),
     event_types: Sequence[str] | None = None,
@@ -182,6 +184,8 @@ def run(
         unrecognised = not known and not update
         reasons = {
             "event_type": event_types is not None and not asked_for(event_type),
+            "outside_window": not update
+            and not (events_since or 0) <= row.record["time"] < (events_until or 1 << 62),
             "excluded": not update
             and any(fnmatch.fnmatchcase(event_name(row), glob.replace("[", "[[]")) for glob in exclude_events),
             "native_drops": id_merge == "native" and not own,

@@ -248,6 +248,9 @@ def test_a_run_that_has_no_fit_row_is_refused_whatever_its_size() -> None:
     for figures in (unreadable, empty_file, lost):
         with pytest.raises(accounting.TooManyRejects, match="no row of 1 file could be read: check --input"):
             accounting.check_rejects(figures, 0.99)
+    one_of_many = total(0, damaged=unreadable["damaged"]) | {"files": {"read": 1_000, "bytes": 90_000}}
+    with pytest.raises(accounting.TooManyRejects, match="no row of 1,000 files could be read"):
+        accounting.check_rejects(one_of_many, 0.5)  # the others hold no rows
     accounting.check_rejects(total(3, rejects={"r": 2}, reject_examples=examples), 0.0)
     accounting.check_rejects(all_rejected, 1.0)  # the user said so
     accounting.check_rejects(total(0), 0.0)  # files that say themselves that they hold no rows

@@ -63,6 +63,8 @@ def test_help_has_groups_and_three_examples(capsys: pytest.CaptureFixture[str]) 
         ([*HERE, "--now=99999999999999999999"], "--now 99999999999999999999 is no time"),
         ([*HERE, "--native_since=0x"], "--native_since 0x is no time"),
         ([*HERE, "--since=2026-03-02", "--until=2026-03-01"], "--since 2026-03-02 is not before --until 2026-03-01"),
+        ([*HERE, "--events_since=5", "--events_until=5"], "--events_since 5 is not before --events_until 5"),
+        ([*HERE, "--events_until=soon"], "--events_until soon is no time"),
         ([*HERE, "--users_share=1.5"], "1.5 is no share: write a number from 0 to 1"),
         ([*HERE, "--users_share=nan"], "nan is no share"),
         ([*HERE, "--max_reject_share=-1"], "-1 is no share"),

@@ -279,8 +279,17 @@ def test_a_run_in_which_no_row_could_be_read_fails_with_one_file_too(tmp_path: P
     assert not (tmp_path / "out" / "_manifest.json").exists()
 
 
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + b"x" * 500, b"<Error/>", b"\x00" * 400, avro(rows("a", 4))[:-30]])
+def test_what_could_not_be_read_at_all_is_published_only_where_that_is_asked_for(
+    content: bytes, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in", {path("bad"): content, path("without-rows"): avro([])})
+    assert _run(source, tmp_path / "out", "--max_reject_share=0.99") == 1
+    assert _run(source, tmp_path / "out", "--max_reject_share=1") == 0
+
+
 def test_a_file_that_holds_no_rows_by_its_own_counts_is_no_failure(tmp_path: Path) -> None:
-    source = write(tmp_path / "in", {path("empty"): avro([])})
+    source = write(tmp_path / "in", {path("empty"): avro([]), path("b"): avro([], schema=with_fields(id=None))})
     assert _run(source, tmp_path / "out") == 0
     assert read_output(tmp_path / "out").report["rows"]["read"] == 0
 

@@ -53,6 +53,8 @@ SAMPLES = {
     "exclude_events": (("Session Start", "Session *,Email Open"), ("", ",", "a,,b")),
     "anonymous": (("all", "none"), ("some", "", "allnone")),
     "native_since": TIMES,
+    "events_since": TIMES,
+    "events_until": TIMES,
     "users_share": SHARES,
     "deleted_users": (("drop", "send"), ("keep", "")),
     "properties": (("native", "all"), ("some", "")),

@@ -39,6 +39,8 @@ CASES: list[tuple[int, dict[str, Any]]] = [
     ),
     (9, {"event_types": ("users.behaviors.*", "*Bucket*"), "id_merge": "none"}),
     (10, {"max_profiles_per_device": 1, "deleted_users": "send", "device_links": "first"}),
+    (12, {"events_since": NOW - 4000, "exclude_events": ("Purchase",)}),
+    (13, {"events_since": NOW - 5000, "events_until": NOW - 3000, "deleted_users": "send"}),
     (11, {"id_merge": "native", "native_since": NOW - 3600, "users_share": 0.7, "device_links": "none"}),
 ]
 CODECS = ("null", "deflate", "snappy", "zstandard", "bzip2", "xz")

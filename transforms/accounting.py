@@ -116,8 +116,9 @@ def check_rejects(total: Tally, limit: float) -> None:
     unread_share = damaged.get("whole_files", 0) / max(files, 1) if not read else 0.0
     unfit = sum(rejects.values()) + lost
     share = max(unfit / max(read + lost, 1), unread_share)
-    is_all = unfit == read + lost and bool(unfit or damaged.get("whole_files") or damaged.get("bytes_unread"))
-    if share <= limit or (not is_all and read + lost < 1_000 and files < 20):
+    is_loss = bool(unfit or damaged.get("whole_files") or damaged.get("bytes_unread"))
+    is_all = limit < 1 and unfit == read + lost and is_loss
+    if not is_all and (share <= limit or (read + lost < 1_000 and files < 20)):
         return
     reasons = sorted({**damaged.get("reasons", {}), **rejects}.items(), key=_most_frequent)[:10]
     examples = {**damaged.get("examples", {}), **total.get("reject_examples", {})}

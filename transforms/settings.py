@@ -19,6 +19,8 @@ class Settings:
     exclude_events: tuple[str, ...] = ()
     anonymous: str = "all"
     native_since: int | None = None
+    events_since: int | None = None  # inclusive, by the time of the event
+    events_until: int | None = None  # exclusive
     users_share: float = 1.0
     deleted_users: str = "drop"
     properties: str = "native"

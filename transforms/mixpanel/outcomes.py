@@ -24,8 +24,8 @@ OUTCOMES = (
 """The accounting's columns: ``read`` is the sum of the rest."""
 
 WITHHELD = (
-    "event_type", "excluded", "native_drops", "left_to_native", "anonymous", "anonymous_profile", "deleted_user",
-    "profile_updates_off", "sampled_out",
+    "event_type", "outside_window", "excluded", "native_drops", "left_to_native", "anonymous", "anonymous_profile",
+    "deleted_user", "profile_updates_off", "sampled_out",
 )  # fmt: skip
 REJECTS = ("missing_id", "time_invalid", "missing_user_id", "custom_attributes_unparsable", "event_too_large")
 
@@ -110,6 +110,15 @@ def _withhold(
     anonymous = ~(has_own if settings.id_merge == "native" else np.asarray(who.user.is_valid()))
     if not is_wanted(event_type, settings):
         fates.withhold(every, "event_type")
+    windowed = settings.events_since is not None or settings.events_until is not None
+    if (
+        windowed and not profile_update
+    ):  # what a person is like is no event of one time: the latest value is the one to have
+        times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
+        if settings.events_since is not None:
+            fates.withhold(times < settings.events_since, "outside_window")
+        if settings.events_until is not None:
+            fates.withhold(times >= settings.events_until, "outside_window")
     if settings.exclude_events and not profile_update:
         matches = _any_match(settings.exclude_events)
         excluded = np.array([matches(name) for name in names.dictionary.to_pylist()], bool)

@@ -28,6 +28,7 @@ from transforms.run.report_markup import (
 
 _WITHHELD = {
     "event_type": "type not named by --event_types",
+    "outside_window": "event outside --events_since and --events_until",
     "excluded": "event name matched by --exclude_events",
     "native_drops": "no external user id, with --id_merge native",
     "left_to_native": "sent by Braze's own connector since --native_since",
