@@ -23,8 +23,8 @@ from pipelines.options import Options, UsageError
 from pipelines.pass_through import DIRECT
 from pipelines.runners import check_answers
 from pipelines.summary import lines
-from transforms.currents.listing import survey
-from transforms.currents.paths import NoFiles
+from transforms.currents.listing import Export, survey
+from transforms.currents.paths import UnfitInput
 from transforms.run.claims import begin_again, claim, published_by_equal, release
 from transforms.run.folder import MANIFEST, Refused, inside
 from transforms.run.plan_files import Work, hand_out, is_swept, paths_below
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
             _print("nothing is published yet: the job writes _manifest.json when it is through, its last act")
         else:
             _print("\n".join(lines(report, options.output)))
-    except (UsageError, NoFiles, Refused, Denied) as error:
+    except (UsageError, UnfitInput, Refused, Denied) as error:
         return _say(str(error), USAGE)
     except KeyboardInterrupt as error:
         interrupted = "interrupted: nothing is published; the same command finishes the run"
@@ -73,14 +73,22 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
         raise UsageError(f"--output {options.output} lies in --input {source}: name a folder outside of it")
     if options.truth is not None:
         _check_truth(options.truth)
-    export = survey(options.inputs, since=options.since, until=options.until, skip=options.skip)
-    if export.event_types is not None:  # else a type may stand in a file's schema alone
-        command_line.check_event_types(options.settings.event_types, sorted(export.event_types))
-    plan = Plan.for_input(export.units, export.files, export.bytes, options.read_concurrency)
+    exports = {options.settings.read_until: _survey(options, options.settings.read_until)}
+
+    def digest_until(hour: int | None) -> str:
+        """Of the files of an equal run that began in another hour."""
+        try:
+            exports[hour] = exports.get(hour) or _survey(options, hour)
+        except (UnfitInput, UsageError):
+            return ""  # it was not equal
+        return exports[hour].digest
+
     digest, settings = claim(
-        options.output, export.digest, options.settings, _command(options),
-        now_given=options.now_given, overwrite=options.overwrite,
+        options.output, digest_until(options.settings.read_until), options.settings, _command(options),
+        now_given=options.now_given, overwrite=options.overwrite, digest_until=digest_until,
     )  # fmt: skip
+    export = exports[settings.read_until]
+    plan = Plan.for_input(export.units, export.files, export.bytes, options.read_concurrency)
     context = RunContext(
         output=store_for(options.output).absolute(options.output),
         digest=digest,
@@ -91,6 +99,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
         versions=_versions(),
         started=started,
         launcher_process=os.getpid() if options.submission.local else 0,
+        listing=export.left_out.figures(settings.read_until),
     )
     work: Work = ()
     try:
@@ -120,6 +129,16 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
         )
     published: dict[str, Any] = json.loads(report)
     return published
+
+
+def _survey(options: Options, read_until: int | None) -> Export:
+    export = survey(
+        options.inputs, since=options.since, until=options.until, read_until=read_until, skip=options.skip,
+        skip_archived=options.skip_archived,
+    )  # fmt: skip
+    if export.event_types is not None:  # else a type may stand in a file's schema alone
+        command_line.check_event_types(options.settings.event_types, sorted(export.event_types))
+    return export
 
 
 def _work(units: Work, context: RunContext, options: Options) -> bool:
@@ -175,7 +194,9 @@ def _command(options: Options) -> str:
     words = ["currents-to-mixpanel", "--input", ",".join(options.inputs)]
     plain = Settings(now=options.settings.now)
     for name, value in vars(options.settings).items():
-        if name == "thorough" or (value == getattr(plain, name) and not (name == "now" and options.now_given)):
+        if name in ("thorough", "read_until") or (
+            value == getattr(plain, name) and not (name == "now" and options.now_given)
+        ):
             continue
         words.append(f"--{name}")
         if value is not True:
@@ -185,6 +206,8 @@ def _command(options: Options) -> str:
             words += [f"--{name}", str(getattr(options, name))]
     for name in options.skip:
         words += ["--skip", name]
+    if options.skip_archived:
+        words.append("--skip_archived")
     return shlex.join(words)
 
 

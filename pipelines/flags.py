@@ -43,9 +43,15 @@ def parser() -> Parser:
     group.add_argument(
         "--since", metavar="HOUR", help="from this UTC hour of date= on, e.g. 2026-03-01 or 2026-03-01-17"
     )
-    group.add_argument("--until", metavar="HOUR", help="up to this UTC hour of date=, exclusive")
     group.add_argument(
-        "--skip", action="append", default=[], metavar="FILE", help="leave this file out (may be repeated)"
+        "--until", metavar="HOUR",
+        help="up to this UTC hour of date=, exclusive (default: the last full hour before the clock)",
+    )  # fmt: skip
+    group.add_argument(
+        "--skip", action="append", default=[], metavar="FILE", help="leave out this file, or glob (may be repeated)"
+    )
+    group.add_argument(
+        "--skip_archived", action="store_true", help="leave out objects that would have to be restored first"
     )
     group.add_argument("--now", metavar="TIME", help="the clock: UNIX seconds or ISO 8601 (default: this machine's)")
     group.add_argument(

@@ -17,9 +17,12 @@ from typing import Any
 
 from pipelines import flags
 from pipelines.flags import UsageError
+from pipelines.inputs import local_path as _path
+from pipelines.inputs import split_inputs
 from pipelines.pass_through import DIRECT
 from pipelines.runners import Submission, submission
 from transforms.currents import catalog
+from transforms.currents.paths import HOUR
 from transforms.mixpanel.names import glob_regex
 from transforms.settings import Settings
 
@@ -46,6 +49,7 @@ class Options:
     since: int | None
     until: int | None
     skip: tuple[str, ...]
+    skip_archived: bool
     settings: Settings
     now_given: bool
     overwrite: bool
@@ -96,19 +100,21 @@ def _options(given: argparse.Namespace) -> Options:
         )
     if not given.output.strip():
         raise UsageError("--output is empty: name a folder of this run's own")
-    inputs, output = tuple(_path(source) for source in _list("--input", given.input)), _path(given.output)
+    inputs, output = split_inputs(given.input), _path(given.output)
     places = [*(("--input", source) for source in inputs), ("--output", output)]
     if given.truth is not None:
         places.append(("--truth", given.truth))
     where = submission(given, places)
+    now = _time("--now", given.now) if given.now is not None else int(time.time())
     return Options(
         inputs=inputs,
         output=output,
         since=since,
         until=until,
         skip=tuple(given.skip),
+        skip_archived=given.skip_archived,
         settings=Settings(
-            now=_time("--now", given.now) if given.now is not None else int(time.time()),
+            now=now,
             event_types=_list("--event_types", given.event_types) if given.event_types is not None else None,
             exclude_events=_list("--exclude_events", given.exclude_events) if given.exclude_events is not None else (),
             anonymous=given.anonymous,
@@ -127,6 +133,7 @@ def _options(given: argparse.Namespace) -> Options:
             mixed_workspaces=given.mixed_workspaces,
             # Elsewhere a run cannot be made again when its damage shows: all columns are read at once.
             thorough=where.runner != DIRECT,
+            read_until=now // HOUR * HOUR if until is None else None,
         ),
         now_given=given.now is not None,
         overwrite=given.overwrite,
@@ -186,10 +193,6 @@ def _list(flag: str, text: str) -> tuple[str, ...]:
     return items
 
 
-def _path(text: str) -> str:
-    return text.removeprefix("file://") or text
-
-
 def _time(flag: str, text: str) -> int:
     """UNIX seconds of a time given as such or in ISO 8601 (UTC where it names no zone)."""
     try:
@@ -216,4 +219,5 @@ def shown_flags(options: Options) -> dict[str, Any]:
     shown = dataclasses.asdict(options)
     settings, where = shown.pop("settings"), shown.pop("submission")
     shown |= {"runner": where["runner"], "no_wait": where["no_wait"], **where["given"]}
+    del settings["read_until"]  # not a flag: it stands beside what it leaves out
     return {key: list(v) if isinstance(v, tuple) else v for key, v in {**shown, **settings}.items()}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from transforms.run import not_read
 from transforms.stores.store import join
 
 
 def lines(report: dict[str, Any], output: str) -> list[str]:
-    """What was read, what became of it, who was recognised, what to look at, where the report is."""
+    """What was read and what was not, what became of it, who was recognised, what to look at, where the report is."""
     rows, identity, gain = report["rows"], report["identity"], report["gain"]
     through = identity["profiles_known_through"]
     others = {name: count for name, count in rows.items() if name not in ("read", "events") and count}
@@ -24,6 +25,8 @@ def lines(report: dict[str, Any], output: str) -> list[str]:
         f"gained     {_n(gain['anonymous_rows'])} rows the native connector would have dropped, "
         f"{_n(gain['rows_joined_to_known'])} of them joined to a known user",
     ]
+    if left := not_read.in_short(report.get("listing") or {}):
+        found.append(f"not read   {left}")
     score = identity.get("score")
     if score:
         found.append(

@@ -34,6 +34,9 @@ class Settings:
     # Not a flag: set for a second attempt, in which pass 1 reads all columns, as pass 2 does.
     thorough: bool = False
 
+    # Not a flag: without --until, the last full hour before now, up to which files are read by their date=.
+    read_until: int | None = None
+
     def valid_times(self, times: np.ndarray) -> np.ndarray:
         """Which times (UNIX seconds, 0 for none) Mixpanel takes; the rows of others are rejects, and no evidence."""
         return (times >= EARLIEST_TIME) & (times <= self.now + CLOCK_SKEW)

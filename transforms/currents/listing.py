@@ -7,31 +7,28 @@ command must know of all files is counted on the way, and the units wait on disk
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import hashlib
 import heapq
-import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
+from transforms.currents.left_out import Kind, LeftOut
+from transforms.currents.narrowing import Hours, Skipped, narrowed_by
 from transforms.currents.paths import (
     UNIT_BYTES,
     UNIT_FILES,
     NoFiles,
     SourceFile,
     Unit,
-    before_glob,
     cut_units,
     event_type_of,
-    has_glob,
-    hour_of,
-    matches_glob,
     number_unit,
     pack_files,
     unpack_files,
 )  # fmt: skip
-from transforms.stores.store import Entry, Store, join, store_for
+from transforms.currents.sources import Source, links_of
+from transforms.stores.store import Entry, store_for
 
 MOST_UNITS = 1 << 15
 """From here on units are joined, so that what every unit tells every shard stays worth an element of its own."""
@@ -48,6 +45,7 @@ class Export:
         files, bytes: how many, and their sizes together.
         digest: SHA-256 over names, sizes and versions in the fixed order.
         event_types: those that paths name; None where a file's path names none, or where there are very many.
+        left_out: what was listed and is not read.
         units: how many units there are; ``packed_bytes`` is what they take together as elements.
     """
 
@@ -55,6 +53,7 @@ class Export:
         self.files = 0
         self.bytes = 0
         self.event_types: frozenset[str] | None = frozenset()
+        self.left_out = LeftOut()
         self._hash = hashlib.sha256()
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOLED_IN_MEMORY)  # noqa: SIM115 (ends with the run)
         self._starts = [0]
@@ -134,7 +133,9 @@ def survey(
     *,
     since: int | None = None,
     until: int | None = None,
+    read_until: int | None = None,
     skip: Iterable[str] = (),
+    skip_archived: bool = False,
     unit_bytes: int = UNIT_BYTES,
     unit_files: int = UNIT_FILES,
     most_units: int = MOST_UNITS,
@@ -142,12 +143,15 @@ def survey(
     """List the inputs, once; see ``discover`` and ``cut_units`` for the rules.
 
     Raises:
-        NoFiles: an input matches nothing, or the hours leave nothing.
+        UnfitInput: as ``discover`` does.
     """
     skip = tuple(skip)
     for in_memory in (False, True):
         export = Export()
-        files = discover(inputs, since=since, until=until, skip=skip, in_memory=in_memory)
+        files = discover(
+            inputs, since=since, until=until, read_until=read_until, skip=skip, skip_archived=skip_archived,
+            in_memory=in_memory, left_out=export.left_out,
+        )  # fmt: skip
         try:
             for unit in cut_units(files, unit_bytes, unit_files):
                 export.add(unit.files)
@@ -169,124 +173,110 @@ def discover(
     *,
     since: int | None = None,
     until: int | None = None,
+    read_until: int | None = None,
     skip: Iterable[str] = (),
+    skip_archived: bool = False,
     in_memory: bool = False,
+    left_out: LeftOut | None = None,
 ) -> Iterator[SourceFile]:
     """Every Avro file of the inputs (folders, globs, files), each once, in the fixed order, as the listings come.
 
-    ``since`` (inclusive) and ``until`` (exclusive) are UNIX seconds that the hour of ``date=`` is held against; files
-    without one are in. ``skip`` names files to leave out, by their path or their name relative to the input.
-    ``in_memory`` sorts listings that come in another order.
+    ``since`` (inclusive) and ``until`` (exclusive) are UNIX seconds that the hour or day of ``date=`` is held against;
+    files without one are in. ``read_until`` is the last full hour of the clock: an hour from there on is left for a
+    later run, a day or no date never is. ``skip`` names files to leave out, by their path or their name relative to the
+    input, or by a glob of one of them. ``in_memory`` sorts listings that come in another order. What is not read is
+    counted in ``left_out``.
 
     Raises:
         NoFiles: an input matches nothing, or the hours leave nothing.
+        UnfitInput: a date cannot be held against the hours that were asked for; or files are archived.
         Unsorted: a listing comes in another order.
     """
-    skipped = {form: name for name in skip for form in (name, store_for(name).absolute(name))}
-    unused = set(skipped.values())
-    sources = [_Source.of(source) for source in inputs]
-    listings = [_listed(source, sources[:number], in_memory) for number, source in enumerate(sources)]
+    left_out, skip = LeftOut() if left_out is None else left_out, tuple(skip)
+    skipped = Skipped({form: name for name in skip for form in (name, store_for(name).absolute(name))})
+    hours = Hours(since, until, read_until)
+    sources = [Source.of(source, store_for(source)) for source in inputs]
+    targets: set[str] = set()
+    listings = [_listed(number, sources, targets, left_out, in_memory) for number in range(len(sources))]
     found = left = 0
-    for _, name, entry, is_repeat in heapq.merge(*listings, key=_order) if len(listings) > 1 else listings[0]:
-        named = skipped.get(entry.path) or skipped.get(name) if skipped else None
-        if named is not None:
-            unused.discard(named)
+    for _, name, entry, kind, is_repeat in heapq.merge(*listings, key=_order) if len(listings) > 1 else listings[0]:
+        if skip and skipped.has(entry.path, name):
+            if not is_repeat:
+                left_out.count("skipped", name, entry.size)
             continue
         if is_repeat:
             continue
+        if kind is not Kind.DATA:
+            left_out.count("hidden" if kind is Kind.HIDDEN else "other_name", name, entry.size)
+            continue
         found += 1
-        if since is not None or until is not None:
-            hour = hour_of(name)
-            hour = hour_of(entry.path) if hour is None else hour
-            if hour is not None and ((since is not None and hour < since) or (until is not None and hour >= until)):
-                continue
+        reason = hours.excludes(name, entry.path, left_out)
+        if reason:
+            left_out.count(reason, name, entry.size)
+            continue
+        if entry.archived:
+            if skip_archived:
+                left_out.count("archived", name, entry.size)
+            else:
+                left_out.need_restoring(entry.path, entry.size, entry.archived)
+            continue
         left += 1
         # A type in the part of the path that the user typed counts too.
-        kind = event_type_of(name) or event_type_of(entry.path)
-        yield SourceFile(entry.path, name, entry.size, entry.version, kind)
-    if unused:
-        raise NoFiles(f"--skip {min(unused)} is none of the files found: name it by its path, or as rejects/ does")
+        yield SourceFile(entry.path, name, entry.size, entry.version, event_type_of(name) or event_type_of(entry.path))
+    if skipped.unused:
+        raise NoFiles(
+            f"--skip {min(skipped.unused)} is none of the files found: name it by its path, or as rejects/ does, or "
+            "give a glob (**/*.bak.avro)"
+        )
+    left_out.check()
     if not left:
-        raise NoFiles(f"none of {found} files is left by --since, --until and --skip: widen them")
+        raise NoFiles(f"none of {found} files is left by {narrowed_by(left_out)}")
 
 
-_Listed = tuple[tuple[bytes, bytes], str, Entry, bool]
-"""(Sort key, name relative to the input, entry, whether an earlier input reaches it too)."""
+_Listed = tuple[tuple[bytes, bytes], str, Entry, Kind, bool]
+"""(Sort key, name relative to the input, entry, kind, whether it is another input's)."""
 
 
 def _order(listed: _Listed) -> tuple[bytes, bytes]:
     return listed[0]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Source:
-    """One input: as it was typed, its whole path, and what it turned out to be."""
-
-    typed: str
-    root: str
-    kind: str  # "file", "folder", "glob" or "nothing"
-    store: Store
-
-    @classmethod
-    def of(cls, typed: str) -> _Source:
-        store = store_for(typed)
-        root = store.absolute(typed)
-        entry = store.entry(root)
-        # Some tools mark a folder by an empty object of its name; a hierarchical namespace (Azure's) always does.
-        if entry is not None and not (store.remote and entry.size == 0 and store.is_folder(root)):
-            return cls(typed, root, "file", store)
-        if store.is_folder(root):
-            return cls(typed, root, "folder", store)
-        folder = before_glob(root)[0] if has_glob(root) else "://"
-        # A bucket's own name cannot be a glob.
-        if folder.endswith((":/", "://")) or not store.is_folder(folder):
-            return cls(typed, root, "nothing", store)
-        return cls(typed, root, "glob", store)
-
-    def reaches(self, path: str) -> bool:
-        """Whether this input names a file."""
-        if self.kind == "file":
-            return path == self.root
-        inside = path.startswith(join(self.root, "")) if self.kind == "folder" else matches_glob(path, self.root)
-        return inside and path.endswith(".avro")
-
-    def entries(self) -> Iterator[tuple[str, Entry]]:
-        """(Name relative to the input, entry) of each file, as the store lists them."""
-        if self.kind == "nothing":
-            return
-        if self.kind == "file":
-            entry = self.store.entry(self.root)
-            if entry is not None:
-                yield posixpath.basename(self.root), entry
-            return
-        folder, beginning = (self.root, "") if self.kind == "folder" else before_glob(self.root)
-        prefix = len(join(folder, ""))
-        for entry in self.store.list(folder, beginning):
-            if entry.path.endswith(".avro") and (self.kind == "folder" or matches_glob(entry.path, self.root)):
-                yield entry.path[prefix:], entry
-
-
-def _name_bytes(listed: tuple[str, Entry]) -> bytes:
+def _name_bytes(listed: tuple[str, Entry, Kind]) -> bytes:
     return listed[0].encode("utf-8", "surrogateescape")
 
 
-def _listed(source: _Source, earlier: Sequence[_Source], in_memory: bool) -> Iterator[_Listed]:
+def _listed(
+    number: int, sources: Sequence[Source], targets: set[str], left_out: LeftOut, in_memory: bool
+) -> Iterator[_Listed]:
+    source, earlier = sources[number], sources[:number]
     there = False
+    others: dict[Kind, int] = {}
     last = (b"", b"")
-    for name, entry in sorted(source.entries(), key=_name_bytes) if in_memory else source.entries():
-        there = True
+    entries = source.entries(links_of(source, sources, targets, left_out))
+    for name, entry, kind in sorted(entries, key=_name_bytes) if in_memory else entries:
         try:
             key = name.encode(), entry.path.encode()
         except UnicodeEncodeError:
             key = name.encode("utf-8", "surrogateescape"), entry.path.encode("utf-8", "surrogateescape")
-            if not _is_text(name):  # no report could name it
+            if kind is Kind.DATA and not _is_text(name):  # no report could name it
                 raise NoFiles(f"the name {key[0]!r} is no UTF-8: rename the file") from None
         if key < last:
             raise Unsorted(f"{source.typed} is listed in another order than that of names")
         last = key
-        yield key, name, entry, any(other.reaches(entry.path) for other in earlier)
-    if not there:
-        raise NoFiles(f"no .avro file matches --input {source.typed}{_nearest_folder(source)}")
+        real = source.real_path(entry.path)
+        if kind is Kind.DATA:
+            there = True
+            is_repeat = any(other.kind(real) is Kind.DATA for other in earlier)
+        else:
+            others[kind] = others.get(kind, 0) + 1
+            is_repeat = any(
+                other.kind(real) is Kind.DATA or (at < number and other.kind(real) is not Kind.OTHER)
+                for at, other in enumerate(sources)
+            )
+        yield key, name, entry, kind, is_repeat
+    if not there and "linked_twice" not in left_out.counts:
+        beside = "".join(f"; {count:,} there: {kind.value}" for kind, count in others.items())
+        raise NoFiles(f"no .avro file matches --input {source.typed}{source.nearest_folder()}{beside}")
 
 
 def _is_text(name: str) -> bool:
@@ -295,28 +285,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _nearest_folder(source: _Source) -> str:
-    if source.store.is_folder(source.root):
-        return ": the folder is there, but holds no .avro file"
-    path = _parent(source.root)
-    while path is not None:
-        if source.store.is_folder(path):
-            return f": the nearest folder that exists is {path}"
-        path = _parent(path)
-    return ""
-
-
-def _parent(path: str) -> str | None:
-    """The folder above; None above a disk's root or a bucket.
-
-    >>> _parent("gs://bucket/x"), _parent("gs://bucket"), _parent("/x"), _parent("/")
-    ('gs://bucket', None, '/', None)
-    """
-    scheme, mark, rest = path.rpartition("://")
-    if not mark:
-        above = posixpath.dirname(path)
-        return above if above and above != path else None
-    above = rest.rstrip("/").rpartition("/")[0]
-    return f"{scheme}{mark}{above}" if above else None

@@ -14,24 +14,39 @@ import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import orjson
 
 from transforms.stores.store import Entry, join
 
+HOUR, DAY = 3_600, 86_400  # seconds
 UNIT_BYTES = 16 << 20
 UNIT_FILES = 2048
 UNIT_NAME_BYTES = 6_000_000
 """Of the paths of one unit, which travels as one element; a store's longest paths would make 2,048 files larger."""
 
 _EVENT_TYPE = re.compile(r"(?:^|/)event_type(?:=|%3[Dd])([^/]+)/")
-_HOUR = re.compile(r"(?:^|/)date(?:=|%3[Dd])(\d{4})-(\d\d)-(\d\d)-(\d\d)(?:/|$)")
+_DATE = re.compile(r"(?:^|/)(date(?:=|%3[Dd])([^/]*))/")
+_DAY_OR_HOUR = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:-(\d\d))?\Z", re.ASCII)
 _GLOB = re.compile(r"[*?\[]")
 _NUMBER = struct.Struct("<I")
 
 
-class NoFiles(Exception):
+class UnfitInput(Exception):
+    """The inputs cannot be read as they were asked for; the message says what to ask for instead."""
+
+
+class NoFiles(UnfitInput):
     """An input matches no file; the message names the pattern and the nearest folder that exists."""
+
+
+class Date(NamedTuple):
+    """A folder ``date=…`` of a path: its name, and the UTC hour or day that it stands for; None where it is neither."""
+
+    folder: str
+    begin: int | None  # UNIX seconds
+    seconds: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,16 +111,33 @@ def event_type_of(path: str) -> str | None:
     return match.group(1) if match else None
 
 
+def date_of(path: str) -> Date | None:
+    """What the folder ``date=…`` in a path says; None where there is none.
+
+    >>> date_of("x/date=2025-04-01/a.avro")
+    Date(folder='date=2025-04-01', begin=1743465600, seconds=86400)
+    """
+    match = _DATE.search(path)
+    return _date(match.group(1), match.group(2)) if match else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _date(folder: str, text: str) -> Date:
+    match = _DAY_OR_HOUR.match(text)
+    if match:
+        year, month, day, hour = (int(part or 0) for part in match.groups())
+        try:
+            begin = datetime.datetime(year, month, day, hour, tzinfo=datetime.timezone.utc)
+            return Date(folder, int(begin.timestamp()), HOUR if match.group(4) else DAY)
+        except ValueError:
+            pass
+    return Date(folder, None, 0)
+
+
 def hour_of(path: str) -> int | None:
     """The UTC hour of ``date=`` in a path as UNIX seconds, or None where there is none."""
-    match = _HOUR.search(path)
-    if not match:
-        return None
-    try:
-        year, month, day, hour = (int(part) for part in match.groups())
-        return int(datetime.datetime(year, month, day, hour, tzinfo=datetime.timezone.utc).timestamp())
-    except ValueError:
-        return None
+    date = date_of(path)
+    return date.begin if date is not None and date.seconds == HOUR else None
 
 
 def cut_units(
@@ -154,6 +186,20 @@ def before_glob(source: str) -> tuple[str, str]:
     found = _GLOB.search(source)
     folder, _, beginning = source[: found.start() if found else len(source)].rpartition("/")
     return folder or "/", beginning
+
+
+def may_lead(folder: str, glob: str) -> bool:
+    """Whether a glob may name something below a folder, or the folder itself.
+
+    >>> may_lead("/in/x", "/in/[y]/*.avro"), may_lead("/in/y", "/in/[y]/*.avro"), may_lead("/in/x/y", "/in/**/a.avro")
+    (False, True, True)
+    """
+    for segment, pattern in zip(folder.split("/"), glob.split("/"), strict=False):
+        if "**" in pattern:
+            return True
+        if not matches_glob(segment, pattern):
+            return False
+    return True
 
 
 def matches_glob(path: str, glob: str) -> bool:

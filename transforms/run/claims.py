@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -22,7 +22,8 @@ from transforms.stores.store import Conflict, StoreError, join, patient, store_f
 
 FORMAT = 1
 # Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
-_GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "thorough"})
+# What ``read_until`` leaves out shows in the digest of the files.
+_GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "thorough", "read_until"})
 _FAILED = "failed"  # in a claim: true where the run failed and its folder is free
 _CLEARING = "clearing"  # in a claim: a text of its own while its run removes what was there before
 _THOROUGH = "thorough"  # in a claim: true where pass 1 reads whole rows, whose evidence may be another
@@ -43,12 +44,20 @@ def claim_digest(files_digest: str, settings: Settings) -> str:
 
 
 def claim(
-    output: str, files_digest: str, settings: Settings, command: str, *, now_given: bool, overwrite: bool
+    output: str,
+    files_digest: str,
+    settings: Settings,
+    command: str,
+    *,
+    now_given: bool,
+    overwrite: bool,
+    digest_until: Callable[[int | None], str] | None = None,
 ) -> tuple[str, Settings]:
     """Take the folder for this run; returns (digest, settings) as claimed.
 
-    A run without ``--now`` that goes on where an equal one was killed takes over that one's clock. A folder whose run
-    failed is free for any other. Of different runs that reach for a folder at once, one has it.
+    A run without ``--now`` that goes on where an equal one was killed takes over that one's clock, and with it the hour
+    up to which files are read: ``digest_until`` gives their digest for another hour than ``settings.read_until``. A
+    folder whose run failed is free for any other. Of different runs that reach for a folder at once, one has it.
 
     Raises:
         Refused: the folder holds a finished run, another run, or files that are none of ours.
@@ -59,8 +68,11 @@ def claim(
         found = store.load(path)
         content, version = found or (b"{}", None)
         held = _read(path, content, overwrite)
-        theirs = settings if now_given or not held else dataclasses.replace(settings, now=held["now"])
-        is_equal = claim_digest(files_digest, theirs) == held.get("digest")
+        theirs = settings if now_given or not held else _with_clock(settings, held)
+        their_files = files_digest
+        if digest_until is not None and theirs.read_until != settings.read_until and (not overwrite or attempt):
+            their_files = digest_until(theirs.read_until)
+        is_equal = claim_digest(their_files, theirs) == held.get("digest")
         published = None if overwrite or _CLEARING in held else store.get(join(output, MANIFEST))
         # Killed while it took the place of an equal run's, a run may have left its own reports: that is mended.
         if published is not None and not (is_equal and not reports_agree(output, published)):
@@ -74,8 +86,10 @@ def claim(
         own = theirs if joins else settings
         if joins and held.get(_THOROUGH):
             own = dataclasses.replace(own, thorough=True)
-        digest = claim_digest(files_digest, own)
+        digest = claim_digest(their_files if joins else files_digest, own)
         body: dict[str, Any] = {"format": FORMAT, "digest": digest, "now": own.now, "command": command}
+        if own.read_until is not None:
+            body["read_until"] = own.read_until
         if own.thorough:
             body[_THOROUGH] = True
         try:
@@ -88,6 +102,11 @@ def claim(
         except Conflict:
             continue  # somebody else was first: see who
     raise Refused(f"{output} is claimed and freed by other runs all the time: choose another --output")
+
+
+def _with_clock(settings: Settings, held: dict[str, Any]) -> Settings:
+    until = settings.read_until
+    return dataclasses.replace(settings, now=held["now"], read_until=until and held.get("read_until", until))
 
 
 def _read(path: str, content: bytes, overwrite: bool) -> dict[str, Any]:

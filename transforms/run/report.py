@@ -13,6 +13,7 @@ from transforms.accounting import AccountingError, Tally, check_rejects, check_s
 from transforms.currents import catalog
 from transforms.elements import process_key
 from transforms.mixpanel.outcomes import OUTCOMES
+from transforms.run import not_read
 from transforms.run.publication import Written, finish
 from transforms.run.report_html import render
 from transforms.settings import Plan, Settings
@@ -31,6 +32,7 @@ class RunContext:
     versions: dict[str, str]
     started: float
     launcher_process: int  # 0 where it is on another machine than the workers
+    listing: dict[str, Any] = dataclasses.field(default_factory=dict)  # ``LeftOut.figures``
 
 
 def publish_run(context: RunContext, files: Sequence[Written], total: Tally) -> bytes:
@@ -127,6 +129,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
         "reject_examples": in_turn(total.get("reject_examples", {})),
         "damaged": {key: damaged[key] for key in ("files", "blocks", "whole_files", "rows_lost", "examples")},
         "files": total["files"],
+        "listing": context.listing,
         "units": context.plan.units,
         "unknown_types": {
             kind: {"sent_as": catalog.readable_name(kind), "rows": found["rows"]}
@@ -168,6 +171,7 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
             f"{_counted(damaged['files'], 'damaged file')}: {_counted(damaged['rows_lost'], 'row')} known to be lost, "
             "and all of the rest is kept; rejects/ says what is wrong with each and how to cure it"
         )
+    found += not_read.warnings(report.get("listing") or {})
     if flags.get("since") is not None or flags.get("until") is not None:
         found.append(
             "identity has seen only the hours between --since and --until, and files without date=: a device that "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from transforms.run import not_read
 from transforms.run import report_charts as charts
 from transforms.run.report_markup import (
     Html,
@@ -97,6 +98,8 @@ def left_out(report: Mapping[str, Any]) -> Html:
         parts.append(block("Rejects: examples", table("Examples of rejects", heads, rows)))
     if report.get("damaged") is not None:
         parts.append(block("Damaged files", _damage(report["damaged"])))
+    if report.get("listing"):
+        parts.append(block("Files that were not read", not_read.shown(report["listing"])))
     return section("left-out", "What was left out", "".join(parts))
 
 

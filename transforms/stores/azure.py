@@ -75,12 +75,12 @@ class _AzureContainer(Bucket):
 
     def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]:
         pages: Any = self._client.list_blobs(name_starts_with=prefix, results_per_page=most).by_page(token)
-        page = [Listed(blob.name, blob.size, blob.etag) for blob in next(pages, ())]
+        page = [Listed(blob.name, blob.size, blob.etag, _archive(blob)) for blob in next(pages, ())]
         return page, pages.continuation_token or None
 
     def head(self, key: str) -> Listed:
         found = self._client.get_blob_client(key).get_blob_properties()
-        return Listed(key, int(found.size), found.etag.strip('"'))
+        return Listed(key, int(found.size), found.etag.strip('"'), _archive(found))
 
     def read(self, key: str, version: str) -> bytes:
         blob = self._client.get_blob_client(key)
@@ -116,6 +116,11 @@ class _AzureContainer(Bucket):
         if _code(error) in _NO_CONTAINER:
             return f"there is no container {self.root}: mend its name"
         return f"no credentials that Azure takes for {self.root} ({_code(error) or type(error).__name__}): {_CURE}"
+
+
+def _archive(found: Any) -> str:
+    # A blob that is on its way back has this tier until it is there.
+    return "Archive" if found.blob_tier == "Archive" else ""
 
 
 def _credential() -> Any:

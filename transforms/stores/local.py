@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 
+from transforms.stores.links import Links
 from transforms.stores.store import TEMPORARY_SUFFIX, Changed, Conflict, Denied, Entry, StoreError, loaded
 
 _DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
@@ -18,9 +19,13 @@ class LocalStore:
 
     remote = False
 
-    def list(self, folder: str, beginning: str = "") -> Iterator[Entry]:
-        """Every file below the folder, or of those the ones whose path from there begins so, sorted by its bytes; links
-        to folders are not followed.
+    def list(
+        self, folder: str, beginning: str = "", links: Links | None = None, real: str | None = None
+    ) -> Iterator[Entry]:
+        """Every file below the folder, or of those the ones whose path from there begins so, sorted by its bytes.
+
+        Links to folders are followed where ``links`` are given, which say which; ``real`` is the folder's real path
+        where it lies behind one.
         """
         first, _, rest = beginning.partition("/") if "/" in beginning else (None, "", beginning)
         children: list[tuple[bytes, os.DirEntry[str]]] = []
@@ -29,7 +34,7 @@ class LocalStore:
                 for child in found:
                     if child.name == first if first is not None else child.name.startswith(rest):
                         # What is in a folder sorts by its name with the slash: "a", "a-b", "a/b".
-                        is_folder = child.is_dir(follow_symlinks=False)
+                        is_folder = _is(child, "folder", links is not None)
                         children.append((os.fsencode(child.name) + b"/" * is_folder, child))
         except FileNotFoundError:
             return  # removed by somebody since it was listed
@@ -37,13 +42,25 @@ class LocalStore:
             raise _failure("list", error.filename, error) from error
         children.sort(key=_first)
         for name, child in children:
+            below = None if real is None else os.path.join(real, child.name)
             if name.endswith(b"/"):
-                yield from self.list(child.path, rest if first is not None else "")
-            elif first is None and child.is_file():
+                if links is not None and child.is_symlink():
+                    below = links.enter(child.path)
+                    if below is None:
+                        continue
+                elif links is not None and below is not None and not links.passes(child.path, below):
+                    continue
+                yield from self.list(child.path, rest if first is not None else "", links, below)
+            elif first is None and _is(child, "file"):
+                if links is not None and below is not None and links.is_listed(below):
+                    links.twice(child.path)
+                    continue
                 try:
                     yield _local_entry(child.path, child.stat())
                 except FileNotFoundError:
                     continue  # likewise
+            elif first is None and links is not None and child.is_symlink():
+                links.nowhere(child.path)
 
     def entry(self, path: str) -> Entry | None:
         """The entry of one file; None where there is no such file."""
@@ -149,6 +166,13 @@ class LocalStore:
 def _failure(act: str, path: str, error: OSError) -> StoreError:
     kind = Denied if error.errno in _DENIALS else StoreError
     return kind(f"cannot {act} {path}: {error.strerror}")
+
+
+def _is(child: os.DirEntry[str], kind: str, follow: bool = True) -> bool:
+    try:
+        return child.is_dir(follow_symlinks=follow) if kind == "folder" else child.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _first(child: tuple[bytes, os.DirEntry[str]]) -> bytes:

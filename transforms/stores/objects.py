@@ -41,11 +41,12 @@ class Meaning(enum.Enum):
 
 
 class Listed(NamedTuple):
-    """An object in a page of a listing."""
+    """An object in a page of a listing; ``archived`` as in ``Entry``."""
 
     key: str
     size: int
     version: str
+    archived: str = ""
 
 
 class Bucket(Protocol):
@@ -97,7 +98,7 @@ class ObjectStore:
             more = token is not None
             for found in page:
                 if not found.key.endswith("/"):  # what consoles leave to show a folder
-                    yield Entry(f"{self._bucket.root}/{found.key}", found.size, found.version)
+                    yield Entry(f"{self._bucket.root}/{found.key}", *found[1:])
 
     def entry(self, path: str) -> Entry | None:
         """The entry of one object; None where there is none."""
@@ -107,7 +108,7 @@ class ObjectStore:
             found = self._call("look at", path, functools.partial(self._bucket.head, key))
         except _Missing:
             return None
-        return Entry(path, found.size, found.version)
+        return Entry(path, *found[1:])
 
     def is_folder(self, path: str) -> bool:
         """Whether there is any object below."""

@@ -57,6 +57,7 @@ _PASSING_CODES = frozenset(
 _REFUSED_CODES = frozenset({"NoSuchBucket", "AccessDenied", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 _HEAD_REFUSED = "400"  # an answer without a body has no other code: what S3 says of expired credentials to a HEAD
 _ARCHIVED = "InvalidObjectState"
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # GLACIER_IR is read at once
 
 
 def open_bucket(name: str) -> ObjectStore:
@@ -90,15 +91,31 @@ class _S3Bucket(Bucket):
             ) from error
 
     def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]:
-        following = {"ContinuationToken": token} if token else {}
-        found = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, MaxKeys=most, **following)
+        asked: dict[str, Any] = {"Bucket": self._name, "Prefix": prefix, "MaxKeys": most}
+        if token:
+            asked["ContinuationToken"] = token
+        found = self._client.list_objects_v2(**asked)
         found["IsTruncated"]  # is always there, but in an answer that was cut off before its body
-        page = [Listed(item["Key"], item["Size"], item["ETag"]) for item in found.get("Contents", ())]
+        items = found.get("Contents", ())
+        restored: set[tuple[str, str]] = set()
+        if any(item.get("StorageClass") in _ARCHIVES for item in items):
+            # Asked for only where it matters: not everybody who speaks S3's language knows the attribute.
+            again = self._client.list_objects_v2(**asked, OptionalObjectAttributes=["RestoreStatus"])
+            restored = {(item["Key"], item["ETag"]) for item in again.get("Contents", ()) if _is_restored(item)}
+        page = [
+            Listed(
+                item["Key"], item["Size"], item["ETag"],
+                "" if (item["Key"], item["ETag"]) in restored else _archive(item.get("StorageClass")),
+            )
+            for item in items
+        ]  # fmt: skip
         return page, found.get("NextContinuationToken")
 
     def head(self, key: str) -> Listed:
         found = self._client.head_object(Bucket=self._name, Key=key)
-        return Listed(key, found["ContentLength"], found["ETag"])
+        is_restored = 'ongoing-request="false"' in found.get("Restore", "")
+        archived = "" if is_restored else _archive(found.get("StorageClass"))
+        return Listed(key, found["ContentLength"], found["ETag"], archived)
 
     def read(self, key: str, version: str) -> bytes:
         with self._client.get_object(Bucket=self._name, Key=key, IfMatch=version)["Body"] as body:
@@ -138,6 +155,16 @@ class _S3Bucket(Bucket):
             return f"there is no bucket {self.root}: mend its name, or AWS_ENDPOINT_URL"
         why = "400: have they expired?" if code == _HEAD_REFUSED else code
         return f"S3 refuses these credentials for {self.root} ({why}): {_CURE}"
+
+
+def _archive(storage_class: str | None) -> str:
+    return storage_class if storage_class in _ARCHIVES else ""
+
+
+def _is_restored(item: Any) -> bool:
+    """Whether an archived object has a copy that can be read for some days."""
+    status = item.get("RestoreStatus", {})
+    return "RestoreExpiryDate" in status and not status.get("IsRestoreInProgress", False)
 
 
 def _of_answer(answer: Any) -> Meaning:

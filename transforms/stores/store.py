@@ -18,11 +18,15 @@ TEMPORARY_SUFFIX = ".unpublished"
 
 
 class Entry(NamedTuple):
-    """One stored file: its path, its size in bytes, and a version that changes whenever its content does."""
+    """One stored file: its path, its size in bytes, and a version that changes whenever its content does.
+
+    ``archived`` is the class of storage of an object that cannot be read before it is restored, else empty.
+    """
 
     path: str
     size: int
     version: str
+    archived: str = ""
 
 
 class StoreError(Exception):
