@@ -126,6 +126,14 @@ def example() -> dict[str, Any]:
         },
         "files": {"read": 17_280, "bytes": 1_482_330_112},
         "units": 41,
+        "type_conflicts": {
+            "files": 2,
+            "examples": [
+                {"file": f"{files}/event_type=users.canvas.Entry/date=2025-10-09-09/431/a.avro",
+                 "path_type": "users.canvas.Entry", "schema_type": "users.messages.email.Open",
+                 "taken_as": "users.messages.email.Open"},
+            ],
+        },
         "unknown_types": {
             "users.messages.readreceipt.ReadReceipt": {"sent_as": "Readreceipt Read Receipt", "rows": 418},
         },

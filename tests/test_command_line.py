@@ -14,7 +14,7 @@ import pytest
 from pipelines import currents_to_mixpanel as command
 from pipelines import options
 from pipelines.failures import RunFailed, cause
-from tests.small_exports import NOW, avro, path, rows, write
+from tests.small_exports import NOW, SCHEMA, avro, path, rows, write
 from tests.whole_run import ROOT, read_output, run_cli
 
 HERE = ("--input=in", "--output=out")
@@ -110,7 +110,8 @@ def test_secrets_are_refused_and_never_repeated(
 
 
 def test_an_event_type_that_nobody_knows_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path / "in", {path("a"): avro(rows("a")), path("b", event_type="users.new.Thing"): avro(rows("b"))})
+    new = avro(rows("b"), schema={**SCHEMA, "name": "dataexport.S3.inner.users.new.Thing"})
+    write(tmp_path / "in", {path("a"): avro(rows("a")), path("b", event_type="users.new.Thing"): new})
     where = (f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", f"--now={NOW}")
     message = refusal(capsys, *where, "--event_types=users.messages.email.Opne")
     assert (

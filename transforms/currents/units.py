@@ -12,6 +12,7 @@ from isal import isal_zlib
 from transforms.currents.container import Container, Damage, read_container
 from transforms.currents.decode import FileDamage, decode
 from transforms.currents.paths import Unit
+from transforms.currents.type_names import TypeNames, type_names
 from transforms.stores.reads import read_all
 from transforms.stores.store import Changed
 
@@ -39,6 +40,7 @@ class UnitReader:
     Attributes:
         checksums: CRC-32 of each file, in order: what the second pass holds against the first.
         damages: (position of the file, what it lost), in order of discovery.
+        misnamed: (position of the file, its names) where path and schema name different types.
         row_count: rows by the block headers, lost ones included: ``unit_row`` is below it.
         file_starts: the ``unit_row`` at which each file begins.
     """
@@ -48,6 +50,7 @@ class UnitReader:
         self._read_concurrency = read_concurrency
         self.checksums: list[int] = []
         self.damages: list[tuple[int, Damage]] = []
+        self.misnamed: list[tuple[int, TypeNames]] = []
         self.row_count = 0
         self.file_starts: list[int] = []
         self._expected = expected_checksums
@@ -83,9 +86,27 @@ class UnitReader:
             self.checksums.append(checksum)
             container = read_container(content)
             del content
-            kind = file.event_type or (container.schema.event_type if container.schema else "")
-            self._types.append(kind[:_LONGEST_TYPE])
+            names = type_names(file.event_type, container.schema.name if container.schema else "")
+            if container.rows and names.differ:
+                self.misnamed.append((position, names))
+            if names.taken is None:
+                container = _without_type(container)
+            self._types.append((names.taken or "")[:_LONGEST_TYPE])
             self.damages.extend((position, damage) for damage in container.damages)
             self.file_starts.append(self.row_count)
             self.row_count += container.rows
             yield position, container
+
+
+def _without_type(container: Container) -> Container:
+    """A file of which nobody can say what its rows are: sent under a tool's name, they could not be taken back."""
+    rows = sum(block.rows for block in container.blocks)
+    if container.schema is None or not rows:
+        return container
+    detail = (
+        f"the record of the schema is called [{container.schema.name[:_LONGEST_TYPE]}], which is no event type of "
+        "Braze's, and the path has no event_type=: put the file into a folder event_type=TYPE, such as "
+        "event_type=users.messages.email.Open, or leave it out with --skip"
+    )
+    lost = Damage("event_type_unknown", detail, None, 0, rows)
+    return dataclasses.replace(container, blocks=(), damages=(*container.damages, lost))

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from transforms.accounting import EXAMPLES, Tally, bound, merge, shown
 from transforms.currents import catalog
 from transforms.currents.paths import event_type_of
+from transforms.currents.type_names import TypeNames
 from transforms.identity.months import day_counts, month_counts, person_months
 from transforms.identity.persons import VIA, Persons, persons
 from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
@@ -97,6 +98,13 @@ class UnitFormatter:
                 }
             },
         )
+
+    def add_misnamed(self, file: int, names: TypeNames) -> None:
+        """Record a file whose path and schema name different event types."""
+        example = {"file": self._file_names[file]}
+        for key, name in (("path_type", names.path), ("schema_type", names.schema), ("taken_as", names.taken)):
+            example[key] = shown(name)
+        merge(self.output.tally, {"type_conflicts": {"files": 1, "examples": [example]}})
 
     def _events(self, event_type: str, table: pa.Table, names: pa.Array, who: Persons, fates: Fates) -> None:
         chosen = fates.are("events")

@@ -87,6 +87,9 @@ def check_conservation(context: RunContext, files: Sequence[Written], total: Tal
         raise AccountingError(f"pass 2 read {second} rows, pass 1 only {first}: the input changed; run again")
 
 
+FILES_NAMED = 3
+"""In a warning; the report's section has more."""
+
 # Elements of other kinds are counted where they arrive: a unit checks that all of its answers are there.
 _COUNTED_BOTH_WAYS = ("links", "lone ids", "deleted profiles", "workspaces", "profile attributes", "persons by month")
 _LINES = ("events", "rejects", "deletions", "profiles")
@@ -131,6 +134,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
         "files": total["files"],
         "listing": context.listing,
         "units": context.plan.units,
+        "type_conflicts": {"files": 0, "examples": [], **total.get("type_conflicts", {})},
         "unknown_types": {
             kind: {"sent_as": catalog.readable_name(kind), "rows": found["rows"]}
             for kind, found in sorted(total.get("unknown_types", {}).items())
@@ -176,6 +180,18 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         found.append(
             "identity has seen only the hours between --since and --until, and files without date=: a device that "
             "looks unshared there may be shared"
+        )
+    conflicts = report["type_conflicts"]
+    if conflicts["files"]:
+        named = [
+            f"{example['file']} (path {example['path_type']}, schema {example['schema_type']}, "
+            f"taken as {example['taken_as']})"
+            for example in conflicts["examples"][:FILES_NAMED]
+        ]
+        more = conflicts["files"] - len(named)
+        found.append(
+            f"{_counted(conflicts['files'], 'file')} whose path and schema name different event types: "
+            f"{', '.join(named)}{f' and {more:,} more' if more else ''}"
         )
     if report["unknown_types"]:
         types = _counted(len(report["unknown_types"]), "event type")

@@ -245,7 +245,18 @@ def changes(report: Mapping[str, Any]) -> Html:
         halves.append(block("Unknown columns", note("Newer than the catalogue; sent under their own names.") + shown))
     if halves:
         parts.append(Html(f'<div class="pair">{"".join(halves)}</div>'))
+    if report.get("type_conflicts") is not None:
+        parts.append(block("Files of two event types", _conflicts(report["type_conflicts"])))
     return section("changes", "What was changed or is new", "".join(parts))
+
+
+def _conflicts(conflicts: Mapping[str, Any]) -> str:
+    if not count(conflicts.get("files")):
+        return nothing("None: paths and schemas agree.")
+    names = ("file", "path_type", "schema_type", "taken_as")
+    rows = [[code(example.get(name)) for name in names] for example in conflicts.get("examples") or []]
+    told = note(f"{number(conflicts['files'])} files whose path and schema name different event types.")
+    return told + table("Files of two event types", ["File", "By the path", "By the schema", "Taken as"], rows)
 
 
 def _leaves(counts: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
