@@ -55,7 +55,7 @@ def check_event(line: bytes, now: int) -> None:
     assert name not in MERGE_VERBS, f"{name} makes /import refuse the whole batch on a Simplified project"
     assert not name.startswith(("$", "mp_")), f"event name is reserved: {name!r}"
     assert isinstance(properties, dict), "properties is no object"
-    assert len(properties) <= 254, f"{len(properties)} properties: fewer than 255 are taken"
+    assert len(properties) <= 250, f"{len(properties)} properties: with those that importers add more than 254"
     for key, value in properties.items():
         _check_key(key)
         if key.startswith("$"):
@@ -97,14 +97,18 @@ def _check_event_ids(properties: dict[str, Any]) -> None:
 def check_profile(line: bytes) -> None:
     """Check one line for /engage (``$token`` is added on delivery)."""
     update = _parse(line, MAX_PROFILE_BYTES)
-    operation = {"$set", "$set_once"} & set(update)
+    operation = {"$set", "$set_once", "$unset"} & set(update)
     assert len(operation) == 1, f"an update has exactly one operation, not {sorted(operation)}"
     assert set(update) == {"$distinct_id", "$ip", "$ignore_time"} | operation, f"unexpected keys: {sorted(update)}"
     _check_id("$distinct_id", update["$distinct_id"])
     assert not update["$distinct_id"].startswith("$device:"), "a device's profile is lost when the device is linked"
     assert update["$ip"] == "0", '$ip other than "0" locates the user'
     assert update["$ignore_time"] is True, "$ignore_time is not true: $last_seen would change"
-    attributes = update[operation.pop()]
+    attributes = update[next(iter(operation))]
+    if operation == {"$unset"}:
+        assert isinstance(attributes, list), "$unset holds no list"
+        assert attributes == sorted(set(attributes), key=str.encode), "$unset names an attribute twice, or in no order"
+        attributes = dict.fromkeys(attributes, "")
     assert isinstance(attributes, dict), "the operation holds no object"
     assert attributes, "the update sets nothing"
     assert len(attributes) <= 2000, f"{len(attributes)} properties: a profile holds 2000"

@@ -25,7 +25,7 @@ from transforms.currents import catalog
 ROW_KINDS = (  # "read" is their sum
     "events", "repeats", "rejects", "identity_only", "not_exported", "profile_updates", "deletions", "withheld",
 )  # fmt: skip
-MAX_PROPERTIES, EVENT_BYTES, PROFILE_NESTED_BYTES = 254, 1_000_000, 256 * 1024
+MAX_PROPERTIES, EVENT_BYTES, PROFILE_NESTED_BYTES = 250, 1_000_000, 256 * 1024
 ATTRIBUTES = {
     "first_name": "$first_name", "last_name": "$last_name", "email_address": "$email", "phone_number": "$phone",
     "home_city": "$city", "timezone": "$timezone", "country": "country", "dob": "dob", "gender": "gender",
@@ -107,13 +107,16 @@ def event_of(row: Row, identity: dict[str, str], properties: str, tag: str | Non
     return {"event": event_name(row), "properties": {**own, **{name: others[name] for name in kept}}}
 
 
-def attributes_of(record: dict[str, Any], custom: dict[str, Any]) -> dict[str, Any]:
+def attributes_of(record: dict[str, Any], custom: dict[str, Any], removes: bool) -> dict[str, Any]:
+    """Attribute to value of one update; None where it ``removes`` an attribute."""
     standard = {name: record[column] for column, name in ATTRIBUTES.items() if record.get(column) is not None}
     if "country" in standard:
         standard["$country"] = standard.pop("country")
     columns = {*catalog.event_types()[catalog.PROFILE_UPDATE].properties, "device_id"}
     standard |= {unreserved(name): value for name, value in record.items() if name not in columns and value is not None}
-    return {**named(((key, unreserved(key), v) for key, v in custom.items()), PROFILE_NESTED_BYTES), **standard}
+    removed = {cut(unreserved(key)): None for key, value in custom.items() if value is None and removes}
+    given = named(((key, unreserved(key), v) for key, v in custom.items()), PROFILE_NESTED_BYTES)
+    return {**removed, **given, **standard}
 
 
 def repeat_key(row: Row) -> tuple[str, str | bytes]:
@@ -249,15 +252,16 @@ def run(
         elif reason := withheld_reason(row, deleted):
             count(row, "withheld", reason)
         elif row.event_type == catalog.PROFILE_UPDATE:
-            text = row.record.get("custom_attributes") or ""
-            custom = parse_object(text) if text.strip() else {}
+            text = row.record.get("custom_attributes")
+            custom = parse_object(text)
             if custom is None:
-                count(row, "rejects", "custom_attributes_unparsable")
-                continue
+                custom = {"custom_attributes": text}
             count(row, "profile_updates")
             time_ms = row.record.get("time_ms")
             order = (row.record["time"] * 1000 if time_ms is None else time_ms, row.record["id"].encode())
-            updates[identity_of(row)["distinct_id"]].append((*order, attributes_of(row.record, custom)))
+            updates[identity_of(row)["distinct_id"]].append(
+                (*order, attributes_of(row.record, custom, profile_updates == "set"))
+            )
         else:
             event = event_of(row, identity_of(row), properties, tag)
             if len(compact(event).encode()) >= EVENT_BYTES:
@@ -282,9 +286,12 @@ def run(
         if "$country" in latest:
             country = latest.pop("$country")
             latest["$country_code" if re.fullmatch(r"[A-Za-z]{2}", country) else "country"] = country
-        if latest:
-            line = {"$distinct_id": distinct_id, "$ip": "0", "$ignore_time": True, "$" + profile_updates: latest}
-            expected.profiles.append(line)
+        given = {name: value for name, value in latest.items() if value is not None}
+        removed = sorted((name for name in latest if latest[name] is None), key=lambda name: name.encode())
+        for operation, content in (("$" + profile_updates, given), ("$unset", removed)):
+            if content:
+                line = {"$distinct_id": distinct_id, "$ip": "0", "$ignore_time": True, operation: content}
+                expected.profiles.append(line)
     for node, cluster in identities.cluster.items():
         anonymous_id = "$device:" + node[1] if node[0] == USER else None
         expected.ids[node] = (identities.known[node] or anonymous_id, cluster)

@@ -54,18 +54,46 @@ def insert_id(event_type: str, event_id: str) -> str:
     return hashlib.blake2b(f"{event_type}\0{event_id}".encode(), digest_size=16).hexdigest()
 
 
-def parse_object(text: str) -> dict[str, Any] | None:
-    """The object in a JSON text, or None; NaN and half a surrogate pair are neither JSON nor UTF-8."""
+def parse_object(text: str | None) -> dict[str, Any] | None:
+    """The object in a JSON text, or in a JSON string in it, as Python reads it; {} where there is none, None for junk.
 
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
+    What does not go into JSON for Mixpanel is left out; integers beyond 64 bits are texts.
+    """
+    value: Any = text
+    for _ in range(2):
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return {}
+        if isinstance(value, str):
+            try:
+                value = _sendable(json.loads(value, parse_int=_integer, object_pairs_hook=_Pairs))
+            except ValueError:
+                return None
+    if value is None or value == "" or not _is_in_json(value):
+        return {}
+    return {key: item for key, item in value.items() if key} if isinstance(value, dict) else None
 
-    try:
-        value = json.loads(text, parse_constant=refuse)
-        compact(value).encode()
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object's keys and values, repeated keys and all."""
+
+
+def _integer(digits: str) -> int | str:
+    if len(digits) > 25:
+        return digits
+    return int(digits) if -(2**63) <= int(digits) < 2**64 else digits
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, _Pairs):
+        last = {_sendable(key): item for key, item in value}
+        return {key: _sendable(item) for key, item in last.items() if _is_in_json(item)}
+    if isinstance(value, list):
+        return [_sendable(item) for item in value if _is_in_json(item)]
+    return re.sub("[\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else value
+
+
+def _is_in_json(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _depth(value: Any) -> int:

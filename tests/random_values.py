@@ -33,8 +33,16 @@ KEYS = (
 )  # fmt: skip
 NAMES = ("shop", "Shop", "add to cart", "ünï 📱", "", " ", "x" * 300, "é" * 200, "$identify", "a]b[", "tab\tname")
 UNPARSABLE = (
-    "plain text", "[1,2]", '"text"', "12", "true", '{"a":', "{'a': 1}", '{"a": NaN}', '{"a": Infinity}', '{"a":1}x',
-    '{"half": "\\ud800"}', "{a:1}", '{"a":1,}', "[]",
+    "plain text", "[1,2]", '"text"', "12", "true", '{"a":', "{'a': 1}", '{"a":1}x', "{a:1}", '{"a":1,}', "[]",
+    '"[1]"', '{"a":NaN', '{"a":-NaN}', '"\\"{}\\""',
+)  # fmt: skip
+TOLERATED = (
+    '{"a": NaN}', '{"a": Infinity, "b": [1, -Infinity, {"c": NaN, "d": 1e999}]}', '{"half": "\\ud800", "\\udc00": "x"}',
+    '{"a": 1, "a": NaN}', '{"a": 99999999999999999999, "b": -9223372036854775809, "c": 18446744073709551615}',
+    '{"long": %s, "nested": {"n": [12345678901234567890123]}}' % ("7" * 5000), '"{\\"plan\\": \\"gold\\"}"', '"null"',
+    "null", '""', "{}", '"{}"', '{"": 1, "plan": {"": 2}}', '{"a" : "http://x", "a":1}',
+    '{"half": "\\ud83d", "plan": null}',
+    '{"a": {"b": 1, "b": 2}, "c": "x:y"}',
 )  # fmt: skip
 BLANK = ("", "  ", "\n\t")
 
@@ -64,12 +72,14 @@ def custom_name(rng: random.Random) -> str:
 def properties_text(rng: random.Random) -> str:
     """What stands in a ``properties`` column: mostly a JSON object, within or beyond Mixpanel's limits."""
     kind = rng.random()
-    if kind < 0.08:
+    if kind < 0.06:
         return rng.choice(UNPARSABLE)
+    if kind < 0.1:
+        return rng.choice(TOLERATED)
     if kind < 0.14:
         return rng.choice(BLANK)
     if kind < 0.19:  # more keys than an event may have
-        return json.dumps({f"k{number:03}": number for number in range(rng.choice([230, 260, 300]))})
+        return json.dumps({f"k{number:03}": number for number in range(rng.choice([230, 240, 260, 300]))})
     if kind < 0.22:
         return '{"twice": 1, "twice": 2, "\\u0065scaped": "\\ud83d\\udcf1", "big": 9007199254740993, "n": 1.50}'
     keys = rng.sample(KEYS, rng.randint(0, 5))
@@ -99,8 +109,10 @@ def json_value(rng: random.Random) -> Any:
 def custom_attributes(rng: random.Random) -> str:
     """What stands in a ``custom_attributes`` column; its keys are no standard attributes."""
     kind = rng.random()
-    if kind < 0.12:
+    if kind < 0.07:
         return rng.choice(UNPARSABLE)
+    if kind < 0.13:
+        return rng.choice(TOLERATED)
     if kind < 0.2:
         return rng.choice(BLANK)
     keys = rng.sample([key for key in KEYS if key.strip() and key != "name"], rng.randint(0, 4))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.mixpanel.custom import CustomProperties, Notes
+from transforms.mixpanel.documents import key_counts
 from transforms.mixpanel.limits import nested
 
 VALUES = st.recursive(
@@ -24,12 +26,18 @@ VALUES = st.recursive(
 DOCUMENTS = st.dictionaries(st.text(max_size=8) | st.just("k" * 240), VALUES, max_size=6)
 
 
-def both(text: str | None, room: int = 254) -> list[tuple[bytes, dict[str, Any]]]:
+def both(text: str | None, room: int = 250) -> list[tuple[bytes, dict[str, Any]]]:
     found = []
     for careful in (False, True):
         notes = Notes()
         properties = CustomProperties("[p]", ["event"], notes)
-        found.append(((properties._careful if careful else properties.fragment)(text, room, 0), notes.counts))
+        key_count = int(key_counts(pa.array([text], pa.string()))[0])
+        found.append(
+            (
+                properties._careful(text, room, 0) if careful else properties.fragment(text, room, 0, key_count),
+                notes.counts,
+            )
+        )
     return found
 
 
@@ -40,7 +48,26 @@ def test_the_quick_way_gives_what_the_careful_one_gives(document: dict[str, Any]
     assert quick == careful
 
 
-@pytest.mark.parametrize("text", [None, "", "  ", "{}", "null", "[1]", "7", "{", '{"a":NaN}', '{"a":null}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "  ",
+        "{}",
+        "null",
+        "[1]",
+        "7",
+        "{",
+        '{"a":NaN}',
+        '{"a":null}',
+        '{"a":1,"a":2}',
+        '{"a" : "b:c", "a": 1}',
+        '{"":1}',
+        '{"a":12345678901234567890}',
+        '{"a":"\\":"}',
+    ],
+)
 def test_odd_documents(text: str | None) -> None:
     quick, careful = both(text)
     assert quick == careful

@@ -223,7 +223,10 @@ def test_custom_events_and_purchases() -> None:
     )
     expected = run(
         (CUSTOM, [row("1", "p", name="shop", properties=text, os_version="17", timezone="UTC")]),
-        (CUSTOM, [row("2", "p", name="n" * 300, properties='{"a": NaN}'), row("3", "p", name="x", properties=" ")]),
+        (
+            CUSTOM,
+            [row("2", "p", name="n" * 300, properties='{"a": NaN, "b": 1}'), row("3", "p", name="x", properties=" ")],
+        ),
         ("users.behaviors.Purchase", [row("4", "p", price=3.140000104904175, properties='{"size": "L"}')]),
     )
     custom, long_name, blank, purchase = expected.events
@@ -235,7 +238,8 @@ def test_custom_events_and_purchases() -> None:
         prefix + "fits": [[[1]]], prefix + "ip": "x", prefix + "é" * 115: True,
     }  # fmt: skip
     assert long_name["event"] == "[Braze Custom Event] " + "n" * 234
-    assert long_name["properties"][prefix + "properties"] == '{"a": NaN}'
+    assert long_name["properties"][prefix + "b"] == 1
+    assert prefix + "a" not in long_name["properties"]
     assert not [key for key in blank["properties"] if key.startswith("[")]
     assert purchase["properties"]["price"] == 3.14
     assert purchase["properties"]["[Purchase property] size"] == "L"
@@ -249,31 +253,31 @@ def test_insert_ids_and_limits() -> None:
     large = '{"blob": "' + "x" * 1_000_000 + '"}'
     expected = run((CUSTOM, [row("1", name="a", properties=many), row("2", name="a", properties=large)]))
     properties = expected.events[0]["properties"]
-    assert len(properties) == 254
+    assert len(properties) == 250
     assert max(properties) == "time"
-    assert "[Custom event property] k248" in properties  # 254 less the five that every row without ids has
-    assert "[Custom event property] k249" not in properties
+    assert "[Custom event property] k244" in properties  # 250 less the five that every row without ids has
+    assert "[Custom event property] k245" not in properties
     assert expected.rejects == {("event_too_large", "0", 1): 1}
 
 
 def test_profile_updates_take_the_latest_value_of_each_attribute() -> None:
     custom = '{"$plan": "gold", "score": null, "tags": ["a"]}'
-    expected = run(
+    updates = (
         (UPDATE, [row("1", "p", "alice", time_ms=2, first_name="New", country="DE", custom_attributes=custom)]),
         (UPDATE, [row("2", "p", None, time_ms=1, first_name="Old", last_name="L", country="Germany")]),
-        (UPDATE, [row("3", "p", None, custom_attributes="[]"), row("4", "q", None, first_name="Q")]),
+        (UPDATE, [row("3", "p", None, time_ms=1, custom_attributes='{"score": 1, "$plan": null, "old": null}')]),
+        (UPDATE, [row("4", "p", None, custom_attributes="[]"), row("5", "q", None, first_name="Q")]),
     )
-    assert expected.profiles == [
-        {
-            "$distinct_id": "alice", "$ip": "0", "$ignore_time": True,
-            "$set": {
-                "$first_name": "New", "$last_name": "L", "$country_code": "DE",
-                "braze_$plan": "gold", "tags": ["a"],
-            },
-        }
-    ]  # fmt: skip
-    assert expected.rejects == {("custom_attributes_unparsable", "2", 0): 1}
-    assert expected.rows["profile_updates"] == 2
+    common = {"$distinct_id": "alice", "$ip": "0", "$ignore_time": True}
+    latest = {
+        "$first_name": "New", "$last_name": "L", "$country_code": "DE", "braze_$plan": "gold", "tags": ["a"],
+        "custom_attributes": "[]",
+    }  # fmt: skip
+    expected = run(*updates)
+    assert expected.profiles == [{**common, "$set": latest}, {**common, "$unset": ["old", "score"]}]
+    assert not expected.rejects
+    assert expected.rows["profile_updates"] == 4
+    assert run(*updates, profile_updates="set_once").profiles == [{**common, "$set_once": {**latest, "score": 1}}]
 
 
 def test_other_id_merges() -> None:

@@ -26,7 +26,7 @@ from transforms.settings import Settings
 @with_input_types(Keyed)
 @dataclasses.dataclass
 class WriteProfiles(beam.PTransform):
-    """Writes ``profiles/``: one /engage update a person, each attribute with its latest value.
+    """Writes ``profiles/``: at most two /engage updates a person, each attribute with its latest value.
 
     In: ``FormatEvents.ATTRIBUTES`` (shard; profile attributes), all of a person in one shard. Out, tagged: ``FILES``
     (0; manifest entries), ``TALLIES`` (0; figures).

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from transforms.mixpanel.documents import open_document, quick_object
 from transforms.mixpanel.limits import NESTED_DEPTH, NESTED_ITEMS, is_shallow, nested
 from transforms.mixpanel.names import NAME_BYTES, cut
 
@@ -26,17 +27,6 @@ class Notes:
         keys[key] = keys.get(key, 0) + count
 
 
-def parse_object(text: str | None) -> dict[str, Any] | None:
-    """The JSON object in a text; empty for null and blank text, None where it is none."""
-    if text is None or not text.strip():
-        return {}
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
 class CustomProperties:
     """Writes the ``properties`` of custom events or purchases as fragments.
 
@@ -50,19 +40,16 @@ class CustomProperties:
         self._notes = notes
         self._keys = _Keys(prefix)
 
-    def fragment(self, text: str | None, room: int, event: int) -> bytes:
+    def fragment(self, text: str | None, room: int, event: int, key_count: int) -> bytes:
         """The fragment of one row's ``properties``, the prefix and one space before each key, nulls left out.
 
-        ``event`` is the position of the row's event name. At most ``room`` properties are written: the first in
-        bytewise order of their keys.
+        ``event`` is the position of the row's event name, ``key_count`` is from ``key_counts``. At most ``room``
+        properties are written: the first in bytewise order of their keys.
         """
-        if text is not None and len(text) <= _SHORT:
-            try:
-                values = orjson.loads(text)
-            except orjson.JSONDecodeError:
-                values = None
+        if text is not None and key_count >= 0 and len(text) <= _SHORT:
+            values = quick_object(text, key_count)
             flat = text.count("{") + text.count("[") <= _FLAT
-            if type(values) is dict and (flat or all(map(is_shallow, values.values()))):
+            if values is not None and (flat or all(map(is_shallow, values.values()))):
                 keys = self._keys
                 result = {keys[name]: value for name, value in values.items() if value is not None}
                 if keys.met_long:
@@ -72,10 +59,12 @@ class CustomProperties:
         return self._careful(text, room, event)
 
     def _careful(self, text: str | None, room: int, event: int) -> bytes:
-        values = parse_object(text)
+        values, changes = open_document(text)
         if values is None:
-            self._note("properties_not_json", event, f"{self._prefix} properties")
+            self._note("properties_not_json", event, self._keys["properties"])
             values = {"properties": text}
+        for kind, name in changes:
+            self._note(kind, event, cut(self._keys["properties" if name is None else name]))
         result: dict[str, Any] = {}
         for name, value in values.items():
             if value is None:

@@ -16,6 +16,7 @@ from transforms.currents import catalog
 from transforms.identity.columns import text
 from transforms.identity.persons import Persons
 from transforms.mixpanel.custom import CustomProperties, Notes, value_fragment
+from transforms.mixpanel.documents import key_counts
 from transforms.mixpanel.limits import EVENT_BYTES, EVENT_NESTED_BYTES, NESTED_ITEMS, PROPERTIES
 from transforms.mixpanel.names import cut, insert_ids, safe_key
 from transforms.settings import Settings
@@ -160,10 +161,15 @@ def event_lines(
         for values in static.values():
             room -= np.asarray(values.is_valid())
         room = np.maximum(room, 0) if len(static) <= _MOST_STATIC else np.full(table.num_rows, _NO_LIMIT)
-        texts = text_column(table, "properties").to_pylist()
+        texts = text_column(table, "properties")
         fragment = CustomProperties(prefix, event.dictionary.to_pylist(), notes).fragment
         codes = event.indices.to_pylist()
-        fragments.append(pa.array(list(map(fragment, texts, room.tolist(), codes)), pa.large_binary()))
+        fragments.append(
+            pa.array(
+                list(map(fragment, texts.to_pylist(), room.tolist(), codes, key_counts(texts).tolist())),
+                pa.large_binary(),
+            )
+        )
     data = _write(event, static, fragments)
     if len(static) + len(fragments) > _MOST_STATIC:
         data = _trim_properties(data, set(core), event_type, notes)
@@ -240,7 +246,7 @@ def _json_fragments(target: str, values: pa.Array, event: str, notes: Notes) -> 
 
 
 def _trim_properties(data: memoryview, core: set[str], event_type: str, notes: Notes) -> memoryview:
-    """Lines with at most 254 properties: the job's and the catalogue's own, then the rest in bytewise order."""
+    """Lines with at most 250 properties: the job's and the catalogue's own, then the rest in bytewise order."""
     known = catalog.event_types().get(event_type)
     own = core | {target for target in (known.properties.values() if known else ()) if target}
     lines = []

@@ -10,17 +10,21 @@ NESTED_DEPTH = 3
 NESTED_ITEMS = 254
 EVENT_NESTED_BYTES = 8_192
 PROFILE_NESTED_BYTES = 262_144
-PROPERTIES = 254
+# Mixpanel takes 254; whoever imports adds ``token`` and a few of its own.
+PROPERTIES = 250
 EVENT_BYTES = 1_000_000
 
 
 def compact_json(value: Any) -> str:
-    """A value as compact JSON text.
+    """A value as compact JSON text, however deep it is nested.
 
     >>> compact_json({"a": [1, None]})
     '{"a":[1,null]}'
     """
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return "".join(_pieces(value))
 
 
 def nested(value: Any, limit_bytes: int = EVENT_NESTED_BYTES) -> Any:
@@ -29,8 +33,9 @@ def nested(value: Any, limit_bytes: int = EVENT_NESTED_BYTES) -> Any:
     A list of scalars has depth 1; anything deeper than three, any list or object with 255 or more entries, and
     anything over ``limit_bytes`` of compact UTF-8 JSON becomes text.
     """
-    raw = orjson.dumps(value)
-    return value if len(raw) <= limit_bytes and is_shallow(value) else raw.decode()
+    text = compact_json(value)
+    fits = len(text) <= limit_bytes and len(text.encode()) <= limit_bytes and is_shallow(value)
+    return value if fits else text
 
 
 def is_shallow(value: Any, depth: int = NESTED_DEPTH) -> bool:
@@ -45,3 +50,26 @@ def is_shallow(value: Any, depth: int = NESTED_DEPTH) -> bool:
         if (kind is dict or kind is list) and not is_shallow(item, depth - 1):
             return False
     return True
+
+
+def _pieces(value: Any) -> list[str]:
+    """A value's JSON text in pieces; orjson writes no more than 254 levels."""
+    pieces: list[str] = []
+    waiting: list[tuple[bool, Any]] = [(False, value)]  # (is JSON text already, text or value)
+    while waiting:
+        is_text, item = waiting.pop()
+        if is_text:
+            pieces.append(item)
+        elif isinstance(item, dict):
+            waiting.append((True, "}"))
+            for number, (key, inner) in reversed(list(enumerate(item.items()))):
+                waiting += [(False, inner), (True, ("," if number else "") + orjson.dumps(key).decode() + ":")]
+            waiting.append((True, "{"))
+        elif isinstance(item, list):
+            waiting.append((True, "]"))
+            for number, inner in reversed(list(enumerate(item))):
+                waiting += [(False, inner), (True, "," if number else "")]
+            waiting.append((True, "["))
+        else:
+            pieces.append(orjson.dumps(item).decode())
+    return pieces

@@ -27,7 +27,7 @@ WITHHELD = (
     "event_type", "outside_window", "excluded", "native_drops", "left_to_native", "anonymous", "anonymous_profile",
     "deleted_user", "profile_updates_off", "sampled_out",
 )  # fmt: skip
-REJECTS = ("missing_id", "time_invalid", "missing_user_id", "custom_attributes_unparsable", "event_too_large")
+REJECTS = ("missing_id", "time_invalid", "missing_user_id", "event_too_large")
 
 
 @dataclasses.dataclass

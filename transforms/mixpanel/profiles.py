@@ -1,7 +1,8 @@
-"""``users.profile.Update`` rows as /engage updates: one a person, each attribute with its latest value.
+"""``users.profile.Update`` rows as /engage updates: two a person at most, each attribute with its latest value.
 
 Mixpanel knows no event time for ``$set``, so the latest value is chosen here, by (``time_ms``, event id).
-``ATTRIBUTES`` is one attribute of one update a row; the value is JSON text.
+``ATTRIBUTES`` is one attribute of one update a row; the value is JSON text. A null says that the attribute was removed,
+which makes a second update of the person, an ``$unset``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import pyarrow.compute as pc
 
 from transforms.currents import catalog
 from transforms.identity.ids import short
-from transforms.mixpanel.custom import parse_object
+from transforms.mixpanel.custom import Notes
+from transforms.mixpanel.documents import open_document
 from transforms.mixpanel.events import column, text_column
 from transforms.mixpanel.limits import PROFILE_NESTED_BYTES, nested
 from transforms.mixpanel.names import cut, safe_key
@@ -45,19 +47,15 @@ _STANDARD = {
     "language": "language",
     "archived": "archived",
 }
+_REMOVED = "null"
 _COUNTRY_CODE = re.compile(r"[A-Za-z]{2}\Z")
 
 
-def unparsable(table: pa.Table) -> np.ndarray:
-    """Rows whose ``custom_attributes`` is neither null, blank nor a JSON object."""
-    texts = text_column(table, "custom_attributes").to_pylist()
-    return np.array([parse_object(text) is None for text in texts], bool)
-
-
-def attributes(table: pa.Table, distinct_id: pa.Array) -> pa.Table:
+def attributes(table: pa.Table, distinct_id: pa.Array, operation: str, notes: Notes) -> pa.Table:
     """``ATTRIBUTES`` of update rows (string array ``distinct_id``: whose they are), the latest of each only.
 
-    A standard attribute beats a custom one of the same name in one row.
+    A standard attribute beats a custom one of the same name in one row. A custom attribute that is null is a removal
+    where the ``operation`` is ``set``, and is left out else.
     """
     rows: list[np.ndarray] = []
     names: list[str] = []
@@ -73,8 +71,8 @@ def attributes(table: pa.Table, distinct_id: pa.Array) -> pa.Table:
         standard.setdefault(target, set()).update(present.tolist())
     custom_rows: list[int] = []
     for row, document in enumerate(text_column(table, "custom_attributes").to_pylist()):
-        for name, value in _custom(document):
-            if row not in standard.get(name, ()):
+        for name, value in _custom(document, notes):
+            if row not in standard.get(name, ()) and (value != _REMOVED or operation == "set"):
                 custom_rows.append(row)
                 names.append(name)
                 values.append(value)
@@ -111,7 +109,11 @@ def latest(table: pa.Table) -> pa.Table:
 
 
 def engage_lines(table: pa.Table, operation: str) -> Iterator[bytes]:
-    """The /engage updates of sorted ``ATTRIBUTES``, a line and a person; ``operation`` is ``set`` or ``set_once``."""
+    """The /engage updates of sorted ``ATTRIBUTES``; ``operation`` is ``set`` or ``set_once``.
+
+    A person has one line with all values, and where attributes were removed one with ``$unset``. They have no name in
+    common, so that it does not matter which of them Mixpanel takes first.
+    """
     person: str | None = None
     values: dict[str, Any] = {}
     for distinct_id, attribute, value in zip(
@@ -119,19 +121,23 @@ def engage_lines(table: pa.Table, operation: str) -> Iterator[bytes]:
     ):
         if distinct_id != person:
             if person is not None:
-                yield _line(person, values, operation)
+                yield from _lines(person, values, operation)
             person, values = distinct_id, {}
         values[attribute] = orjson.loads(value)
     if person is not None:
-        yield _line(person, values, operation)
+        yield from _lines(person, values, operation)
 
 
-def _line(person: str, values: dict[str, Any], operation: str) -> bytes:
+def _lines(person: str, values: dict[str, Any], operation: str) -> Iterator[bytes]:
     if "$country" in values:
         country = values.pop("$country")
         values[_country(country)] = country
-    update = {"$distinct_id": person, "$ip": "0", "$ignore_time": True, f"${operation}": values}
-    return orjson.dumps(update) + b"\n"
+    given = {name: value for name, value in values.items() if value is not None}
+    removed = [name for name, value in values.items() if value is None]
+    for name, content in ((operation, given), ("unset", removed)):
+        if content:
+            update = {"$distinct_id": person, "$ip": "0", "$ignore_time": True, f"${name}": content}
+            yield orjson.dumps(update) + b"\n"
 
 
 def unknown_attributes(table: pa.Table) -> dict[str, str]:
@@ -151,14 +157,26 @@ def _country(value: Any) -> str:
     return "$country_code" if isinstance(value, str) and _COUNTRY_CODE.match(value) else "country"
 
 
-def _custom(document: str | None) -> Iterator[tuple[str, str]]:
-    """(Attribute, JSON text) of the custom attributes that are not null; of two that get one name, the first stays."""
+def _custom(document: str | None, notes: Notes) -> Iterator[tuple[str, str]]:
+    """(Attribute, JSON text or ``_REMOVED``) of the custom attributes; of two that get one name, the first stays.
+
+    A text that is no JSON object becomes an attribute itself.
+    """
+    values, changes = open_document(document)
+    if values is None:
+        notes.add("properties_not_json", catalog.PROFILE_UPDATE, "custom_attributes")
+        values = {"custom_attributes": document}
+    for kind, key in changes:
+        notes.add(kind, catalog.PROFILE_UPDATE, cut(safe_key("custom_attributes" if key is None else key)))
     found: set[str] = set()
-    for name, value in sorted((parse_object(document) or {}).items(), key=_key_bytes):
-        if value is None or (target := cut(safe_key(name))) in found:
-            continue
-        found.add(target)
-        yield target, _json(value)
+    for name, value in sorted(values.items(), key=_key_bytes):
+        if value is not None and (target := cut(safe_key(name))) not in found:
+            found.add(target)
+            yield target, _json(value)
+    for name, value in values.items():
+        if value is None and (target := cut(safe_key(name))) not in found:
+            found.add(target)
+            yield target, _REMOVED
 
 
 def _key_bytes(item: tuple[str, Any]) -> bytes:

@@ -17,10 +17,11 @@ from transforms.currents.paths import event_type_of
 from transforms.currents.type_names import TypeNames
 from transforms.identity.months import day_counts, month_counts, person_months
 from transforms.identity.persons import VIA, Persons, persons
+from transforms.mixpanel.custom import Notes
 from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
 from transforms.mixpanel.gzip_lines import GzipLines
 from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD, Fates, decide
-from transforms.mixpanel.profiles import attributes, unparsable
+from transforms.mixpanel.profiles import attributes
 from transforms.settings import EARLIEST_TIME, Settings
 
 
@@ -127,8 +128,7 @@ class UnitFormatter:
             names = names.filter(pa.array(keep))
             count -= len(large)
         self.output.events.add(data, count)
-        if notes.counts:
-            bound(merge(self.output.tally, {"limits": notes.counts}))
+        self._note_limits(notes)
         if count:
             self._gain(event_type, table, names, who)
 
@@ -177,14 +177,20 @@ class UnitFormatter:
             merge(self.output.tally, {"unknown_columns": {event_type: extra}})
 
     def _profile_updates(self, table: pa.Table, who: Persons, fates: Fates) -> None:
-        chosen = np.flatnonzero(fates.are("profile_updates"))
-        bad = unparsable(table.take(chosen))
-        fates.overrule(chosen[bad], "custom_attributes_unparsable")
-        good = pa.array(chosen[~bad])
-        self._note_unknown(catalog.PROFILE_UPDATE, table.take(good))
-        if len(good):
-            distinct_id = who.own if self._settings.id_merge == "native" else who.user
-            self.output.attributes.append(attributes(table.take(good), distinct_id.take(good)))
+        chosen = pa.array(np.flatnonzero(fates.are("profile_updates")))
+        if not len(chosen):
+            return
+        updates = table.take(chosen)
+        self._note_unknown(catalog.PROFILE_UPDATE, updates)
+        distinct_id = who.own if self._settings.id_merge == "native" else who.user
+        notes = Notes()
+        operation = self._settings.profile_updates
+        self.output.attributes.append(attributes(updates, distinct_id.take(chosen), operation, notes))
+        self._note_limits(notes)
+
+    def _note_limits(self, notes: Notes) -> None:
+        if notes.counts:
+            bound(merge(self.output.tally, {"limits": notes.counts}))
 
     def _deletions(self, table: pa.Table, who: Persons, fates: Fates) -> None:
         chosen = np.flatnonzero(fates.are("deletions"))
@@ -264,11 +270,22 @@ def _detail(reason: str, record: dict[str, Any], settings: Settings) -> str:
         time = record.get("time")
         if time is None:
             return "time is null: Mixpanel needs UNIX seconds"
-        if time < EARLIEST_TIME:
-            return f"time [{time}] is before 1971, which Mixpanel refuses: it must be UNIX seconds"
-        return f"time [{time}] is more than an hour after now [{settings.now}], which Mixpanel refuses: see --now"
+        return _invalid_time(time, settings)
     if reason == "missing_user_id":
         return f"user_id [{record.get('user_id')}] names no profile: there is nothing to delete"
-    if reason == "custom_attributes_unparsable":
-        return f"custom_attributes [{str(record.get('custom_attributes'))[:80]}] is no JSON object"
     return "the event is 1 MB or more as JSON, which Mixpanel refuses: shorten its properties"
+
+
+def _invalid_time(time: int, settings: Settings) -> str:
+    for unit, in_a_second in _FINER_UNITS:
+        if settings.valid_times(np.array([time // in_a_second]))[0]:
+            return (
+                f"time [{time}] is in {unit} by its magnitude, and Mixpanel needs UNIX seconds: "
+                f"divide by {in_a_second:,} in the export, or declare the column's logicalType"
+            )
+    if time < EARLIEST_TIME:
+        return f"time [{time}] is before 1971, which Mixpanel refuses: it must be UNIX seconds"
+    return f"time [{time}] is more than an hour after now [{settings.now}], which Mixpanel refuses: see --now"
+
+
+_FINER_UNITS = (("milliseconds", 1_000), ("microseconds", 1_000_000), ("nanoseconds", 1_000_000_000))

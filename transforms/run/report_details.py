@@ -41,9 +41,8 @@ _WITHHELD = {
 }
 _REJECTS = {
     "missing_id": "the row has no id",
-    "time_invalid": "no time, before 1971, or later than the clock of the run",
+    "time_invalid": "no time, before 1971, later than the clock of the run, or not in seconds",
     "missing_user_id": "a deletion request without a usable user_id",
-    "custom_attributes_unparsable": "custom_attributes is no JSON object",
     "event_too_large": "the line has 1 MB or more, which Mixpanel refuses",
 }
 _LINKS = {
@@ -62,10 +61,15 @@ _LIMITS = {
     "nested_as_text": ("Nested values sent as JSON text", "deeper or larger than Mixpanel takes"),
     "keys_cut": ("Property names cut", "longer than 255 bytes"),
     "events_cut": ("Event names cut", "longer than 255 bytes"),
-    "properties_left_out": ("Properties left out", "more than 254 on one event"),
+    "properties_left_out": ("Properties left out", "more than 250 on one event"),
     "key_collisions": ("Properties lost to an equal name", "two names became one after the cut"),
-    "not_finite": ("Values left out", "not a number, or infinite"),
+    "not_finite": ("Values left out", "not a number, infinite, or beyond a double"),
     "properties_not_json": ("Properties sent as plain text", "the field held no JSON object"),
+    "integers_as_text": ("Integers sent as text", "beyond 64 bits; the text keeps their digits"),
+    "lone_surrogates": ("Characters replaced", "half a surrogate pair, which no UTF-8 holds, became U+FFFD"),
+    "duplicate_keys": ("Values left out", "their key stood twice in the JSON; the last one is sent"),
+    "empty_keys": ("Values left out", "their key in the JSON is empty"),
+    "documents_unquoted": ("Documents opened twice", "the JSON stood in a JSON string"),
 }
 
 

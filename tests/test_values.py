@@ -1,0 +1,164 @@
+"""Whole runs with values that are hard to read: one bad value costs that value, and the report counts it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import small_exports
+from tests.mixpanel_rules import check_event, check_profile
+from tests.small_exports import NOW
+from tests.whole_run import Actual, read_output, run_in_process
+from transforms.currents import catalog
+
+PURCHASE = catalog.PURCHASE
+UPDATE = catalog.PROFILE_UPDATE
+SESSION = "users.behaviors.app.SessionStart"
+PREFIX = "[Custom event property] "
+IDS = {"id": "string", "user_id": "string", "external_user_id": ["null", "string"], "time": "long"}
+
+
+def published(folder: Path, files: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]], *flags: str) -> Actual:
+    """What a run publishes of files: event type to (rows, Avro type by column beside the ids' and ``time``'s)."""
+    for event_type, (rows, types) in files.items():
+        place = folder / "in" / f"event_type={event_type}" / "date=2026-01-01-00"
+        place.mkdir(parents=True, exist_ok=True)
+        fields = [{"name": name, "type": kind} for name, kind in {**IDS, **types}.items()]
+        schema = {"type": "record", "name": event_type, "fields": fields}
+        whole = [{"user_id": "p1", "external_user_id": "ada", "time": NOW - 60, **row} for row in rows]
+        (place / "a.avro").write_bytes(small_exports.avro(whole, schema=schema))
+    assert run_in_process(folder / "in", folder / "out", f"--now={NOW}", "--max_reject_share=1", *flags) == 0
+    actual = read_output(folder / "out")
+    for line in actual.event_lines:
+        check_event(line, NOW)
+    for line in actual.profile_lines:
+        check_profile(line)
+    return actual
+
+
+def properties(actual: Actual) -> dict[str, dict[str, Any]]:
+    found = [json.loads(line)["properties"] for line in actual.event_lines]
+    return {each["$insert_id"]: each for each in found}
+
+
+def custom(actual: Actual) -> dict[str, dict[str, Any]]:
+    """The custom properties of each event, without their prefix."""
+    return {
+        key: {name.removeprefix(PREFIX): value for name, value in each.items() if name.startswith(PREFIX)}
+        for key, each in properties(actual).items()
+    }
+
+
+def test_one_odd_value_in_a_document_costs_that_value(tmp_path: Path) -> None:
+    documents = {
+        "nan": '{"score": NaN, "plan": "gold", "items": [1, 2]}',
+        "huge": '{"huge": 1e400, "plan": "gold", "items": [1, 2]}',
+        "half": '{"half": "a\\ud83d", "plan": "gold"}',
+        "order": '{"order": 12345678901234567890123, "fits": 18446744073709551615}',
+        "nothing": "null",
+        "quoted": json.dumps('{"plan": "gold"}'),
+        "twice": '{"plan": "tin", "plan": "gold", "": 1}',
+        "deep": '{"plan": "gold", "deep": ' + "[" * 3000 + "]" * 3000 + "}",
+        "broken": '{"plan": ',
+    }
+    rows = [{"id": key, "name": "shop", "properties": text} for key, text in documents.items()]
+    actual = published(tmp_path, {catalog.CUSTOM_EVENT: (rows, {"name": "string", "properties": "string"})})
+    assert custom(actual) == {
+        "nan": {"plan": "gold", "items": [1, 2]},
+        "huge": {"plan": "gold", "items": [1, 2]},
+        "half": {"half": "a\ufffd", "plan": "gold"},
+        "order": {"order": "12345678901234567890123", "fits": 18446744073709551615},
+        "nothing": {},
+        "quoted": {"plan": "gold"},
+        "twice": {"plan": "gold"},
+        "deep": {"plan": "gold", "deep": "[" * 3000 + "]" * 3000},
+        "broken": {"properties": '{"plan": '},
+    }
+    event = "[Braze Custom Event] shop"
+    assert actual.report["limits"] == {
+        "not_finite": {event: {PREFIX + "score": 1, PREFIX + "huge": 1}},
+        "lone_surrogates": {event: {PREFIX + "half": 1}},
+        "integers_as_text": {event: {PREFIX + "order": 1}},
+        "documents_unquoted": {event: {PREFIX + "properties": 1}},
+        "duplicate_keys": {event: {PREFIX + "plan": 1}},
+        "empty_keys": {event: {PREFIX: 1}},
+        "nested_as_text": {event: {PREFIX + "deep": 1}},
+        "properties_not_json": {event: {PREFIX + "properties": 1}},
+    }
+
+
+def test_custom_attributes_that_nobody_reads_are_sent_as_text_beside_the_standard_ones(tmp_path: Path) -> None:
+    rows = [
+        {"id": "1", "first_name": "Ada", "custom_attributes": '{"plan": '},
+        {"id": "2", "external_user_id": "bob", "first_name": "Bob", "custom_attributes": '{"n": NaN, "plan": "gold"}'},
+        {"id": "3", "external_user_id": "eve", "first_name": "Eve", "custom_attributes": '{"order": %s}' % ("7" * 30)},
+    ]
+    actual = published(tmp_path, {UPDATE: (rows, {"first_name": "string", "custom_attributes": "string"})})
+    assert {line["$distinct_id"]: line["$set"] for line in map(json.loads, actual.profile_lines)} == {
+        "ada": {"$first_name": "Ada", "custom_attributes": '{"plan": '},
+        "bob": {"$first_name": "Bob", "plan": "gold"},
+        "eve": {"$first_name": "Eve", "order": "7" * 30},
+    }
+    assert actual.report["rows"]["rejects"] == 0
+    assert actual.report["limits"] == {
+        "properties_not_json": {UPDATE: {"custom_attributes": 1}},
+        "not_finite": {UPDATE: {"n": 1}},
+        "integers_as_text": {UPDATE: {"order": 1}},
+    }
+
+
+@pytest.mark.parametrize("operation", ["set", "set_once"])
+def test_an_attribute_set_to_null_is_removed_unless_a_later_update_sets_it(operation: str, tmp_path: Path) -> None:
+    rows = [
+        {"id": "1", "time_ms": 1, "custom_attributes": '{"plan": "gold", "score": 7, "gone": 1, "tags": null}'},
+        {"id": "2", "time_ms": 3, "custom_attributes": '{"gone": null, "plan": null, "first_name": null}'},
+        {"id": "3", "time_ms": 2, "custom_attributes": '{"gone": 2}'},
+        {"id": "4", "time_ms": 4, "custom_attributes": '{"plan": "tin", "country": null}', "country": "Germany"},
+        {"id": "5", "time_ms": 1, "external_user_id": "bob", "custom_attributes": '{"plan": null}'},
+    ]
+    types = {"time_ms": "long", "custom_attributes": "string", "country": ["null", "string"]}
+    actual = published(tmp_path, {UPDATE: (rows, types)}, f"--profile_updates={operation}")
+    lines = [json.loads(line) for line in actual.profile_lines]
+    common = {"$ip": "0", "$ignore_time": True}
+    ada = {"$distinct_id": "ada", **common}
+    if operation == "set":
+        assert lines == [
+            {**ada, "$set": {"plan": "tin", "score": 7, "country": "Germany"}},
+            {**ada, "$unset": ["first_name", "gone", "tags"]},
+            {"$distinct_id": "bob", **common, "$unset": ["plan"]},
+        ]
+    else:
+        assert lines == [{**ada, "$set_once": {"country": "Germany", "gone": 2, "plan": "tin", "score": 7}}]
+    assert actual.report["rows"]["profile_updates"] == actual.report["rows"]["read"] == 5
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        ((NOW - 5) * 1_000, "in milliseconds"),
+        ((NOW - 5) * 1_000_000, "in microseconds"),
+        ((NOW - 5) * 1_000_000_000, "in nanoseconds"),
+        (NOW + 90_000, "an hour after now"),
+        (7, "before 1971"),
+        (None, "is null"),
+    ],
+)
+def test_a_time_that_is_not_in_seconds_is_a_reject_that_says_so(time: int | None, said: str, tmp_path: Path) -> None:
+    actual = published(tmp_path, {SESSION: ([{"id": "1", "time": time}], {"time": ["null", "long"]})})
+    (reject,) = actual.rejects
+    assert reject["reason"] == "time_invalid"
+    assert said in reject["detail"]
+    assert str(time) in reject["detail"] or time is None
+
+
+def test_an_event_leaves_room_for_what_importers_add(tmp_path: Path) -> None:
+    document = json.dumps({f"k{number:03}": number for number in range(300)})
+    rows = [{"id": "1", "name": "shop", "properties": document}]
+    actual = published(tmp_path, {catalog.CUSTOM_EVENT: (rows, {"name": "string", "properties": "string"})})
+    (event,) = properties(actual).values()
+    assert len(event) == 250
+    (left_out,) = actual.report["limits"]["properties_left_out"].values()
+    assert sum(left_out.values()) == 300 - len(custom(actual)["1"])
