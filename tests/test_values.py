@@ -162,3 +162,14 @@ def test_an_event_leaves_room_for_what_importers_add(tmp_path: Path) -> None:
     assert len(event) == 250
     (left_out,) = actual.report["limits"]["properties_left_out"].values()
     assert sum(left_out.values()) == 300 - len(custom(actual)["1"])
+
+
+def test_columns_that_the_catalogue_lacks_stand_back_like_custom_properties(tmp_path: Path) -> None:
+    document = json.dumps({f"k{number:03}": number for number in range(240)})
+    rows = [{"id": "1", "name": "shop", "properties": document, **{f"x{number}": "y" for number in range(9)}}]
+    types = {"name": "string", "properties": "string", **{f"x{number}": "string" for number in range(9)}}
+    (event,) = properties(published(tmp_path, {catalog.CUSTOM_EVENT: (rows, types)})).values()
+    own = 7  # distinct_id, $user_id, $device_id, time, $insert_id, $partner_id, ip
+    assert len(event) == 250
+    assert sum(name.startswith(PREFIX) for name in event) == 240
+    assert [name for name in event if name.startswith("x")] == [f"x{number}" for number in range(250 - own - 240)]

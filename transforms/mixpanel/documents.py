@@ -7,9 +7,9 @@ knows neither a longest number nor a deepest nesting.
 
 from __future__ import annotations
 
-import json
 import math
 import re
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +87,6 @@ _TOKEN = re.compile(
 )
 _WORDS = {"null": None, "true": True, "false": False}
 _LEFT_OUT = object()
-_SCAN_TEXT = json.decoder.scanstring
 
 
 class _NotJson(ValueError):
@@ -187,7 +186,7 @@ class _Parser:
 
     def _string(self, *, is_key: bool = False) -> str:
         try:
-            text, self._place = _SCAN_TEXT(self._text, self._place, True)
+            text, self._place = scanstring(self._text, self._place, True)
         except ValueError:
             raise _NotJson from None
         mended = _HALF_PAIR.sub("\ufffd", text)

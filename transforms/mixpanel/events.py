@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,25 +155,54 @@ def event_lines(
         elif pa.types.is_null(values.type):
             continue
         static[target] = values
+    own = _own_names(event_type, core, targets)
+    room, others = _room(static, fragments, own, table.num_rows)
+    crowded = len(static) + len(fragments) > _MOST_STATIC
     prefix = _PREFIXES.get(event_type)
     if prefix is not None and "properties" in table.column_names:
-        room = np.full(table.num_rows, PROPERTIES, np.int64)
-        for values in static.values():
-            room -= np.asarray(values.is_valid())
-        room = np.maximum(room, 0) if len(static) <= _MOST_STATIC else np.full(table.num_rows, _NO_LIMIT)
         texts = text_column(table, "properties")
+        counts = key_counts(texts)
+        # Columns that the catalogue lacks stand back like custom properties: who goes, all of them together decide.
+        crowded = crowded or bool((others + _most_keys(texts, counts) > room)[others > 0].any())
+        room = np.full(table.num_rows, _NO_LIMIT) if crowded else np.maximum(room, 0)
         fragment = CustomProperties(prefix, event.dictionary.to_pylist(), notes).fragment
         codes = event.indices.to_pylist()
-        fragments.append(
-            pa.array(
-                list(map(fragment, texts.to_pylist(), room.tolist(), codes, key_counts(texts).tolist())),
-                pa.large_binary(),
-            )
-        )
+        written = list(map(fragment, texts.to_pylist(), room.tolist(), codes, counts.tolist()))
+        fragments.append(pa.array(written, pa.large_binary()))
     data = _write(event, static, fragments)
-    if len(static) + len(fragments) > _MOST_STATIC:
-        data = _trim_properties(data, set(core), event_type, notes)
+    if crowded:
+        data = _trim_properties(data, own, notes)
     return data, notes
+
+
+def _own_names(event_type: str, core: Iterable[str], targets: dict[str, str]) -> set[str]:
+    """The properties that are kept whatever else there is: the job's, and those of columns in the catalogue."""
+    known = catalog.event_types().get(event_type)
+    return {*core, *(target for name, target in targets.items() if known is not None and name in known.properties)}
+
+
+def _room(
+    static: dict[str, pa.Array], fragments: list[pa.Array], own: set[str], rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(Properties that each row may have beside its own ones, those of them that its columns take), int64."""
+    room, others = np.full(rows, PROPERTIES, np.int64), np.zeros(rows, np.int64)
+    for name, values in static.items():
+        if name in own:
+            room -= np.asarray(values.is_valid())
+        else:
+            others += np.asarray(values.is_valid())
+    for part in fragments:
+        others += np.asarray(pc.fill_null(pc.greater(pc.binary_length(part), 0), False))
+    return room, others
+
+
+def _most_keys(texts: pa.Array, counts: np.ndarray) -> np.ndarray:
+    """A bound for the keys of each document, of those that were not counted by their length."""
+    lengths = np.asarray(pc.fill_null(pc.binary_length(texts), 0))
+    return np.where(counts < 0, lengths // _LEAST_BYTES_A_KEY, counts)
+
+
+_LEAST_BYTES_A_KEY = 5  # quotes, colon, a digit and a comma
 
 
 def drop_too_large(data: memoryview, longest_row: int) -> tuple[memoryview, list[int]]:
@@ -245,10 +274,8 @@ def _json_fragments(target: str, values: pa.Array, event: str, notes: Notes) -> 
     )
 
 
-def _trim_properties(data: memoryview, core: set[str], event_type: str, notes: Notes) -> memoryview:
-    """Lines with at most 250 properties: the job's and the catalogue's own, then the rest in bytewise order."""
-    known = catalog.event_types().get(event_type)
-    own = core | {target for target in (known.properties.values() if known else ()) if target}
+def _trim_properties(data: memoryview, own: set[str], notes: Notes) -> memoryview:
+    """Lines with at most 250 properties: the row's ``own``, then the rest in bytewise order."""
     lines = []
     for line in bytes(data).split(b"\n")[:-1]:
         event: dict[str, Any] = orjson.loads(line)
