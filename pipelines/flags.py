@@ -17,6 +17,8 @@ examples:
     currents-to-mixpanel --input exports/ --output trial/ --users_share 0.01 --tag trial-1
 """
 
+_MOST_MEGABYTES = 1024  # the engine counts the bytes of a column in 31 bits
+
 
 class UsageError(Exception):
     """The command line cannot be obeyed; the message says what to write instead."""
@@ -57,6 +59,10 @@ def parser() -> Parser:
     group.add_argument(
         "--max_reject_share", type=_share, default=0.01, metavar="SHARE",
         help="fail when more of the rows are rejected or lost (default 0.01)",
+    )  # fmt: skip
+    group.add_argument(
+        "--max_block_mb", type=_megabytes, default=256, metavar="MB",
+        help="a block of a file that is larger decompressed is damage (default 256)",
     )  # fmt: skip
     group.add_argument("--mixed_workspaces", action="store_true", help="allow rows of more than one app_group_id")
 
@@ -152,6 +158,12 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no share: write a number from 0 to 1")
     return value
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:5]) <= _MOST_MEGABYTES:
+        raise argparse.ArgumentTypeError(f"{text} is not a size: write megabytes, a whole number from 1 to 1024")
+    return int(text)
 
 
 def _positive(text: str) -> int:

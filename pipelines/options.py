@@ -130,6 +130,7 @@ def _options(given: argparse.Namespace) -> Options:
             device_links=given.device_links,
             max_profiles_per_device=given.max_profiles_per_device,
             max_reject_share=given.max_reject_share,
+            max_block_mb=given.max_block_mb,
             mixed_workspaces=given.mixed_workspaces,
             # Elsewhere a run cannot be made again when its damage shows: all columns are read at once.
             thorough=where.runner != DIRECT,

@@ -95,7 +95,8 @@ class _FormatUnit(beam.DoFn):
         number, parts = element
         meter = Meter("write_events")
         told = _Told.of(number, parts, meter)
-        reader = UnitReader(told.unit, told.checksums, self._plan.read_concurrency)
+        largest = self._settings.max_block_mb << 20
+        reader = UnitReader(told.unit, told.checksums, self._plan.read_concurrency, largest)
         formatter = UnitFormatter([file.name for file in told.unit.files], told.answers, self._settings)
         seen = np.zeros(told.row_count, bool)
         repeats = np.zeros(told.row_count, bool)

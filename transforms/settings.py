@@ -31,6 +31,7 @@ class Settings:
     max_profiles_per_device: int = 20
     max_reject_share: float = 0.01
     mixed_workspaces: bool = False
+    max_block_mb: int = 256
     # Not a flag: set for a second attempt, in which pass 1 reads all columns, as pass 2 does.
     thorough: bool = False
 

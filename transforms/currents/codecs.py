@@ -13,9 +13,13 @@ import zstandard
 from isal import isal_zlib
 
 # A Currents event is under 1 MB and a block some dozens of them: a block this large is a decompression bomb.
-MAX_BLOCK_BYTES = 1 << 30
+MAX_BLOCK_BYTES = 256 << 20
 _RAW_DEFLATE = -15
-_ZSTANDARD_STEP = 4096
+# Bytes handed over at a time, far from the limit and near it: four of them may become 128 KB.
+_ZSTANDARD_STEP, _ZSTANDARD_SMALL_STEP = 4096, 64
+_ZSTANDARD_WINDOW = 1 << 27
+# What xz may take for its dictionary beside the output: the largest preset's 64 MB, twice.
+_XZ_MEMORY = 128 << 20
 
 _ERRORS: tuple[Any, ...] = (
     ValueError,
@@ -32,6 +36,13 @@ class CodecError(ValueError):
     """A block that is not one whole stream of its codec."""
 
 
+class TooLarge(CodecError):
+    """A block that holds more than it may; it was not decompressed further than that."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"more than {limit} bytes in one block")
+
+
 class _TrailingBytesError(CodecError):
     """Bytes follow a stream that is whole in itself; ``plain`` is what it holds."""
 
@@ -40,41 +51,46 @@ class _TrailingBytesError(CodecError):
         self.plain = plain
 
 
-def decompress(codec: str, data: bytes) -> bytes:
-    """The block's plain bytes.
+def decompress(codec: str, data: bytes, limit: int = MAX_BLOCK_BYTES) -> bytes:
+    """The block's plain bytes, at most ``limit`` of them.
 
     Raises:
-        CodecError: The stream is broken, cut, followed by other bytes, or larger than ``MAX_BLOCK_BYTES``.
+        TooLarge: It holds more than ``limit`` bytes.
+        CodecError: The stream is broken, cut or followed by other bytes.
         KeyError: ``codec`` is none of ``CODECS``.
     """
     decoder = CODECS[codec]
     try:
-        return decoder(data)
+        return decoder(data, limit)
+    except TooLarge:
+        raise
     except CodecError as error:
         raise CodecError(f"{codec}: {error}") from None
     except _ERRORS as error:
         raise CodecError(f"{codec}: {error}") from error
 
 
-def _finish(decompressor: Any, data: bytes) -> bytes:
-    plain: bytes = decompressor.decompress(data, MAX_BLOCK_BYTES)
+def _finish(decompressor: Any, data: bytes, limit: int) -> bytes:
+    plain: bytes = decompressor.decompress(data, limit + 1)
+    if len(plain) > limit:
+        raise TooLarge(limit)
     if not decompressor.eof:
-        if len(plain) >= MAX_BLOCK_BYTES:
-            raise CodecError(f"more than {MAX_BLOCK_BYTES} bytes in one block")
         raise CodecError("the compressed stream is cut short")
     if decompressor.unused_data:
         raise _TrailingBytesError(len(decompressor.unused_data), plain)
     return plain
 
 
-def _null(data: bytes) -> bytes:
+def _null(data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise TooLarge(limit)
     return data
 
 
-def _deflate(data: bytes) -> bytes:
+def _deflate(data: bytes, limit: int) -> bytes:
     decompressor = isal_zlib.decompressobj(_RAW_DEFLATE)
     try:
-        return _finish(decompressor, data)
+        return _finish(decompressor, data, limit)
     except _TrailingBytesError as error:
         # Writers that cut zlib's frame off carelessly (fastavro) leave the head of its checksum behind.
         left = decompressor.unused_data
@@ -84,37 +100,40 @@ def _deflate(data: bytes) -> bytes:
         raise
 
 
-def _bzip2(data: bytes) -> bytes:
-    return _finish(bz2.BZ2Decompressor(), data)
+def _bzip2(data: bytes, limit: int) -> bytes:
+    return _finish(bz2.BZ2Decompressor(), data, limit)
 
 
-def _xz(data: bytes) -> bytes:
-    return _finish(lzma.LZMADecompressor(), data)
+def _xz(data: bytes, limit: int) -> bytes:
+    return _finish(lzma.LZMADecompressor(memlimit=_XZ_MEMORY), data, limit)
 
 
-def _snappy(data: bytes) -> bytes:
+def _snappy(data: bytes, limit: int) -> bytes:
     if len(data) < 5:
         raise CodecError("the compressed stream is cut short")
-    if int(cramjam.snappy.decompress_raw_len(data[:-4])) > MAX_BLOCK_BYTES:
-        raise CodecError(f"more than {MAX_BLOCK_BYTES} bytes in one block")
+    if int(cramjam.snappy.decompress_raw_len(data[:-4])) > limit:
+        raise TooLarge(limit)
     plain = bytes(cramjam.snappy.decompress_raw(data[:-4]))
     if zlib.crc32(plain) != int.from_bytes(data[-4:], "big"):
         raise CodecError("the checksum does not match")
     return plain
 
 
-def _zstandard(data: bytes) -> bytes:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+def _zstandard(data: bytes, limit: int) -> bytes:
+    if zstandard.frame_content_size(data) > limit:
+        raise TooLarge(limit)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTANDARD_WINDOW).decompressobj()
     parts = []
     size = 0
     position = 0
     # The library has no limit of its own for streams that do not declare their size: small steps bound the overshoot.
     while position < len(data) and not decompressor.eof:
-        part = decompressor.decompress(data[position : position + _ZSTANDARD_STEP])
-        position += _ZSTANDARD_STEP
+        step = _ZSTANDARD_STEP if size <= limit // 2 else _ZSTANDARD_SMALL_STEP
+        part = decompressor.decompress(data[position : position + step])
+        position += step
         size += len(part)
-        if size > MAX_BLOCK_BYTES:
-            raise CodecError(f"more than {MAX_BLOCK_BYTES} bytes in one block")
+        if size > limit:
+            raise TooLarge(limit)
         parts.append(part)
     if not decompressor.eof:
         raise CodecError("the compressed stream is cut short")
@@ -123,7 +142,7 @@ def _zstandard(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-CODECS: dict[str, Callable[[bytes], bytes]] = {
+CODECS: dict[str, Callable[[bytes, int], bytes]] = {
     "null": _null,
     "deflate": _deflate,
     "snappy": _snappy,

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transforms.currents.codecs import CODECS, CodecError, decompress
+from transforms.currents.bounds import free_values
+from transforms.currents.codecs import CODECS, MAX_BLOCK_BYTES, CodecError, TooLarge, decompress
+from transforms.currents.header import (
+    MAGIC,
+    MARKER_BYTES,
+    Cut,
+    codec_of,
+    count_rows,
+    open_header,
+    read_header,
+    read_long,
+)
 from transforms.currents.schema import Schema, SchemaError, parse_schema
 
 __all__ = ["Block", "Container", "Damage", "Schema", "read_container"]
 
-_MAGIC = b"Obj\x01"
 _GZIP_MAGIC = b"\x1f\x8b"
-_MARKER_BYTES = 16
-_MAX_VARINT_BITS = 63
 # Best ratio of deflate; a count beyond it in a block that cannot be decompressed is not believed.
 _MAX_RATIO = 1032
+_SPLIT = "files were joined as bytes (cat, getmerge, compose): upload each by itself"
+_MOST_HEADERS = 64
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,8 @@ class Block:
         offset: Byte of the file at which the block's header begins.
         first_row: Row of the file at which it begins, by the counts of the block headers before it.
         rows: Count of its header.
-        data: Its rows, decompressed.
+        data: Its rows, decompressed; of a file that swells beyond measure, still compressed.
+        packed: None, or the codec of ``data`` and the size behind it.
     """
 
     index: int
@@ -38,6 +49,16 @@ class Block:
     first_row: int
     rows: int
     data: bytes | memoryview
+    packed: tuple[str, int] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its rows, decompressed."""
+        return self.packed[1] if self.packed else len(self.data)
+
+    def plain(self) -> bytes | memoryview:
+        """Its rows, decompressed."""
+        return decompress(self.packed[0], bytes(self.data), self.packed[1]) if self.packed else self.data
 
 
 @dataclass(frozen=True)
@@ -71,119 +92,60 @@ class Container:
     rows: int
 
 
-class _Cut(Exception):
-    """The content ends inside a value."""
-
-
 def _whole_file(reason: str, detail: str, rows_lost: int | None = None) -> Container:
     return Container(None, (), (Damage(reason, detail, None, 0, rows_lost),), rows_lost or 0)
 
 
-def read_container(content: bytes) -> Container:
-    """Opens, checks and decompresses one file. Bad data never raises: it is in ``damages``."""
+def read_container(content: bytes, max_block_bytes: int = MAX_BLOCK_BYTES) -> Container:
+    """Opens, checks and decompresses one file. Bad data never raises: it is in ``damages``.
+
+    Of all blocks together no more than ``max_block_bytes`` are held decompressed; those behind are tried, and kept as
+    they are.
+    """
     if not content:
         return _whole_file("empty_file", "the file has 0 bytes: upload it again, or leave it out with --skip")
     if content[:2] == _GZIP_MAGIC:
         return _whole_file("gzip", "the file is a gzip of something: decompress it (gunzip) and run again")
-    if content[:4] != _MAGIC:
+    if content[:4] != MAGIC:
         return _whole_file(
             "not_avro",
-            f"the file begins with {content[:16]!r}, not with Avro's {_MAGIC!r}: give Avro files, or --skip it",
+            f"the file begins with {content[:16]!r}, not with Avro's {MAGIC!r}: give Avro files, or --skip it",
         )
     try:
-        meta, start = _header(content)
-    except _Cut:
+        meta, start = read_header(content)
+    except Cut:
         return _whole_file("truncated", f"the file ends inside its header at byte {len(content)}: upload it again")
     except ValueError as error:
         return _whole_file("header", f"the header is damaged ({error}): upload the file again")
     if b"avro.schema" not in meta:
         return _whole_file("header", "the header has no avro.schema: upload the file again")
     schema = parse_schema(meta[b"avro.schema"])
-    codec = meta.get(b"avro.codec", b"null").decode("utf-8", "replace")
+    codec = codec_of(meta)
     if isinstance(schema, SchemaError):
-        return _whole_file(schema.reason, str(schema), _count_rows(content, start))
+        return _whole_file(schema.reason, str(schema), count_rows(content, start)[0])
     if codec not in CODECS:
         return _whole_file(
             "codec_unknown",
-            f"codec [{codec}] is none of {', '.join(CODECS)}: write the file again with one of them",
-            _count_rows(content, start),
+            f"codec [{codec[:40]}] is none of {', '.join(CODECS)}: write the file again with one of them",
+            count_rows(content, start)[0],
         )
-    walk = _Walk(content, start, schema, codec)
+    walk = _Walk(content, start, schema, codec, max_block_bytes)
     walk.run()
     return Container(schema, tuple(walk.blocks), tuple(walk.damages), walk.rows)
-
-
-def _long(content: bytes, position: int) -> tuple[int, int]:
-    """A zigzag varint and the position behind it. Raises _Cut at the end, ValueError beyond 64 bits."""
-    shift = value = 0
-    try:
-        while True:
-            byte = content[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return (value >> 1) ^ -(value & 1), position
-            shift += 7
-            if shift > _MAX_VARINT_BITS:
-                raise ValueError(f"a number of more than 64 bits at byte {position}")
-    except IndexError:
-        raise _Cut from None
-
-
-def _bytes(content: bytes, position: int) -> tuple[bytes, int]:
-    size, position = _long(content, position)
-    if size < 0:
-        raise ValueError(f"a length of {size} at byte {position}")
-    end = position + size
-    if end > len(content):
-        raise _Cut
-    return content[position:end], end
-
-
-def _header(content: bytes) -> tuple[dict[bytes, bytes], int]:
-    """The header's metadata and the position of its sync marker."""
-    meta = {}
-    position = len(_MAGIC)
-    while True:
-        entries, position = _long(content, position)
-        if entries == 0:
-            break
-        if entries < 0:
-            entries = -entries
-            _, position = _long(content, position)
-        for _ in range(entries):
-            key, position = _bytes(content, position)
-            meta[key], position = _bytes(content, position)
-    if position + _MARKER_BYTES > len(content):
-        raise _Cut
-    return meta, position
-
-
-def _count_rows(content: bytes, start: int) -> int | None:
-    """Rows by the block headers of a file whose rows cannot be read; None as soon as one is not where it should be."""
-    marker = content[start : start + _MARKER_BYTES]
-    position = start + _MARKER_BYTES
-    rows = 0
-    while position < len(content):
-        try:
-            count, position = _long(content, position)
-            size, position = _long(content, position)
-        except (_Cut, ValueError):
-            return None
-        if count < 0 or size < 0 or content[position + size : position + size + _MARKER_BYTES] != marker:
-            return None
-        rows += count
-        position += size + _MARKER_BYTES
-    return rows
 
 
 class _Walk:
     """The walk over the blocks behind a header, with what it has kept, lost and counted so far."""
 
-    def __init__(self, content: bytes, start: int, schema: Schema, codec: str) -> None:
+    def __init__(self, content: bytes, start: int, schema: Schema, codec: str, max_block_bytes: int) -> None:
         self.content = content
-        self.marker = content[start : start + _MARKER_BYTES]
-        self.start = start + _MARKER_BYTES
+        self.schema = schema
+        self.max_block_bytes = max_block_bytes
+        # What the file may swell to: a small one to one block, a large one as far as deflate goes.
+        self.may_swell = max(max_block_bytes, _MAX_RATIO * len(content))
+        self.held_bytes = 0
+        self.marker = content[start : start + MARKER_BYTES]
+        self.start = start + MARKER_BYTES
         self.codec = codec
         # What needs no decompression is not copied either: the blocks are windows on the content.
         self.data: bytes | memoryview = memoryview(content) if codec == "null" else content
@@ -195,41 +157,69 @@ class _Walk:
 
     def run(self) -> None:
         self._mend_marker()
-        content, marker, total = self.content, self.marker, len(self.content)
+        content, total = self.content, len(self.content)
         position = self.start
         while position < total:
+            if content.startswith(MAGIC, position):
+                # No block begins so: its count would be negative.
+                position = self._next_file(position)
+                continue
             offset = position
             count: int | None = None
             size: int | None = None
             try:
-                count, position = _long(content, position)
-                size, position = _long(content, position)
-            except (_Cut, ValueError):
+                count, position = read_long(content, position)
+                size, position = read_long(content, position)
+            except (Cut, ValueError):
                 pass
             if count is None or size is None or count < 0 or size < 0:
                 position = self._resume(offset, position, count, size)
                 continue
             end = position + size
-            if content[end : end + _MARKER_BYTES] == marker:
+            if content[end : end + MARKER_BYTES] == self.marker:
                 self._keep(offset, count, self.data[position:end])
-                position = end + _MARKER_BYTES
-            elif end + _MARKER_BYTES <= total and self._block_or_end_at(end + _MARKER_BYTES):
+                position = end + MARKER_BYTES
+            elif end + MARKER_BYTES <= total and self._block_or_end_at(end + MARKER_BYTES):
                 self._lose(
                     "sync_marker",
                     f"the sync marker behind the block at byte {offset} is damaged: upload the file again",
                     self._believed(count, size),
                     size,
                 )
-                position = end + _MARKER_BYTES
+                position = end + MARKER_BYTES
             else:
                 position = self._resume(offset, position, count, size)
+
+    def _next_file(self, offset: int) -> int:
+        """Goes on with a file that was joined to the one before it, or loses it, and returns where to go on."""
+        content = self.content
+        opened = open_header(content, offset)
+        if opened is None:
+            found = content.find(self.marker, offset)
+            end = len(content) if found < 0 else found + MARKER_BYTES
+            detail = f"a second Avro file begins at byte {offset}, its header is damaged: {_SPLIT}"
+            self._lose("joined_files", detail, None, end - offset)
+            return end
+        schema, codec, start = opened
+        self.marker = content[start : start + MARKER_BYTES]
+        self.start = start + MARKER_BYTES
+        if schema == self.schema and codec in CODECS:
+            self.codec = codec
+            self.data = memoryview(content) if codec == "null" else content
+            self._mend_marker()
+            return self.start
+        rows, end = count_rows(content, start)
+        what = "of another schema" if codec in CODECS else f"of an unknown codec [{codec[:40]}]"
+        detail = f"a second Avro file, {what}, begins at byte {offset}: {_SPLIT}"
+        self._lose("joined_files", detail, rows, end - offset)
+        return end
 
     def _mend_marker(self) -> None:
         """Takes the marker on which the first two blocks agree where the header's own stands behind no block."""
         first = self._end_of_block_at(self.start)
         if first is None or self._marker_at(first) == self.marker or self.content.find(self.marker, self.start) >= 0:
             return
-        second = self._end_of_block_at(first + _MARKER_BYTES)
+        second = self._end_of_block_at(first + MARKER_BYTES)
         if second is None or self._marker_at(second) != self._marker_at(first):
             return
         self.marker = self._marker_at(first)
@@ -237,21 +227,21 @@ class _Walk:
         self.damages.append(Damage("header", detail, None, None, 0))
 
     def _marker_at(self, position: int) -> bytes:
-        return self.content[position : position + _MARKER_BYTES]
+        return self.content[position : position + MARKER_BYTES]
 
     def _end_of_block_at(self, position: int) -> int | None:
         """Where the data of a block beginning at ``position`` ends by its header; None if that leads nowhere."""
         try:
-            count, position = _long(self.content, position)
-            size, position = _long(self.content, position)
-        except (_Cut, ValueError):
+            count, position = read_long(self.content, position)
+            size, position = read_long(self.content, position)
+        except (Cut, ValueError):
             return None
         end = position + size
-        return end if count >= 0 and size >= 0 and end + _MARKER_BYTES <= len(self.content) else None
+        return end if count >= 0 and size >= 0 and end + MARKER_BYTES <= len(self.content) else None
 
     def _block_or_end_at(self, position: int) -> bool:
-        """Whether the file ends here, or a block begins here that ends in the sync marker."""
-        if position == len(self.content):
+        """Whether the file ends here, or another or a block begins here, which ends in the sync marker."""
+        if position == len(self.content) or self.content.startswith(MAGIC, position):
             return True
         end = self._end_of_block_at(position)
         return end is not None and self._marker_at(end) == self.marker
@@ -259,6 +249,12 @@ class _Walk:
     def _resume(self, offset: int, position: int, count: int | None, size: int | None) -> int:
         """Loses the block at ``offset``, whose size leads nowhere, and returns where the next one begins."""
         found = self.content.find(self.marker, offset)
+        joined = self._find_file(offset, found if found >= 0 else len(self.content))
+        if joined is not None:
+            known = self._believed(count, size if size is not None else joined - position)
+            detail = f"the block that begins at byte {offset} is cut off by a second Avro file: {_SPLIT}"
+            self._lose("truncated", detail, known, joined - offset)
+            return joined
         if found < 0:
             known = self._believed(count, size if size is not None else len(self.content) - position)
             detail = f"the file ends inside the block that begins at byte {offset}: upload it again"
@@ -266,7 +262,19 @@ class _Walk:
             return len(self.content)
         detail = f"the header of the block at byte {offset} is damaged: upload the file again"
         self._lose("block_corrupt", detail, self._believed(count, found - position), found - offset)
-        return found + _MARKER_BYTES
+        return found + MARKER_BYTES
+
+    def _find_file(self, begin: int, end: int) -> int | None:
+        """Where between two bytes another whole header begins; few are tried, since each costs its size."""
+        position = begin
+        for _ in range(_MOST_HEADERS):
+            position = self.content.find(MAGIC, position, end)
+            if position < 0:
+                return None
+            if open_header(self.content, position) is not None:
+                return position
+            position += 1
+        return None
 
     def _believed(self, count: int | None, size: int) -> int | None:
         """The count of a lost block where so many rows fit into its bytes, else None."""
@@ -283,7 +291,17 @@ class _Walk:
     def _keep(self, offset: int, count: int, data: bytes | memoryview) -> None:
         """Takes the block in if it decompresses and can hold so many rows, else loses it."""
         try:
-            plain = data if isinstance(data, memoryview) else decompress(self.codec, data)
+            plain = self._plain(data)
+        except TooLarge as error:
+            self.may_swell -= self.max_block_bytes
+            self._lose(
+                "block_too_large",
+                f"the block at byte {offset} holds {error}: raise --max_block_mb if the file is to be trusted, "
+                "or write it again in smaller blocks",
+                self._believed(count, len(data)),
+                len(data),
+            )
+            return
         except CodecError as error:
             self._lose(
                 "block_corrupt",
@@ -292,14 +310,30 @@ class _Walk:
                 len(data),
             )
             return
-        if count * self.least_row_bytes > len(plain) or (count == 0 and plain):
+        size = len(plain)
+        free = count * self.schema.free_row_values > free_values(size)
+        if count * self.least_row_bytes > size or free or (count == 0 and plain):
             self._lose(
                 "block_corrupt",
-                f"the block at byte {offset} says {count} rows but has {len(plain)} bytes: upload the file again",
+                f"the block at byte {offset} says {count} rows but has {size} bytes: upload the file again",
                 None,
                 len(data),
             )
             return
-        self.blocks.append(Block(self.index, offset, self.rows, count, plain))
+        packed = None
+        if not isinstance(data, memoryview):
+            self.may_swell -= size
+            if self.held_bytes + size > self.max_block_bytes and self.blocks:
+                packed, plain = (self.codec, size), memoryview(data)
+            else:
+                self.held_bytes += size
+        self.blocks.append(Block(self.index, offset, self.rows, count, plain, packed))
         self.rows += count
         self.index += 1
+
+    def _plain(self, data: bytes | memoryview) -> bytes | memoryview:
+        if not isinstance(data, memoryview):
+            return decompress(self.codec, data, max(0, min(self.max_block_bytes, self.may_swell)))
+        if len(data) > self.max_block_bytes:
+            raise TooLarge(self.max_block_bytes)
+        return data

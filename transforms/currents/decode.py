@@ -16,9 +16,11 @@ import pyarrow as pa
 
 from transforms.currents.container import Block, Container, Damage, Schema
 from transforms.currents.engine import EngineError, decode_blocks
-from transforms.currents.strict import StrictError, read_rows, rows_to_table
+from transforms.currents.strict import StrictError, read_table
 
 __all__ = ["Chunk", "FileDamage", "decode"]
+
+_PART_ROWS = 1 << 17
 
 
 @dataclass(eq=False)
@@ -93,13 +95,13 @@ def decode(
             group = pending.get(container.schema)
             if group is None:
                 group = pending[container.schema] = _Pending(container.schema)
-            if group.pieces and (group.rows + block.rows > chunk_rows or group.bytes + len(block.data) > chunk_bytes):
+            if group.pieces and (group.rows + block.rows > chunk_rows or group.bytes + block.size > chunk_bytes):
                 held_bytes -= group.bytes
                 yield from _flush(group, columns)
             group.pieces.append(_Piece(file, file_start, block))
             group.rows += block.rows
-            group.bytes += len(block.data)
-            held_bytes += len(block.data)
+            group.bytes += block.size
+            held_bytes += block.size
             if group.rows >= chunk_rows or group.bytes >= chunk_bytes:
                 held_bytes -= group.bytes
                 yield from _flush(group, columns)
@@ -136,7 +138,19 @@ def _flush(group: _Pending, columns: Sequence[str] | None) -> Iterator[Chunk | F
             tables.append(outcome)
     if good:
         table = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
-        yield Chunk(schema, table if wanted else table.select([]), *_row_numbers(good))
+        whole = Chunk(schema, table if wanted else table.select([]), *_row_numbers(good))
+        yield from _parts(whole, table.num_rows)
+
+
+def _parts(chunk: Chunk, rows: int) -> Iterator[Chunk]:
+    """The chunk, in parts where one block has made it much larger than what comes behind expects."""
+    if rows <= 2 * _PART_ROWS:
+        yield chunk
+        return
+    for start in range(0, rows, _PART_ROWS):
+        part = slice(start, min(start + _PART_ROWS, rows))
+        table = chunk.table.slice(start, _PART_ROWS)
+        yield Chunk(chunk.schema, table, chunk.file[part], chunk.row[part], chunk.unit_row[part])
 
 
 def _decode_pieces(
@@ -156,7 +170,7 @@ def _decode_pieces(
     for piece in pieces:
         block = piece.block
         try:
-            yield [piece], rows_to_table(schema, read_rows(schema, block), columns)
+            yield [piece], read_table(schema, block, columns)
         except StrictError as error:
             yield (
                 [piece],

@@ -54,9 +54,9 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
     """
     rows = sum(block.rows for block in blocks)
     end_row, _ = _end_row(schema)
-    size = sum(len(block.data) for block in blocks) + len(end_row)
+    size = sum(block.size for block in blocks) + len(end_row)
     head = _header(schema) + _varint(rows + 1) + _varint(size)
-    parts = [head, *(block.data for block in blocks), end_row, _MARKER]
+    parts = [head, *(block.plain() for block in blocks), end_row, _MARKER]
     try:
         with _file_of(parts) as path:
             return _decode_file(schema, blocks, columns, path, len(head), size)
@@ -101,7 +101,7 @@ def _decode_file(
 def _starts(blocks: Sequence[Block]) -> dict[int, int]:
     """The first row of each block, and of the end row, to the byte of the joined data at which it begins."""
     rows = itertools.accumulate((block.rows for block in blocks), initial=0)
-    return dict(zip(rows, itertools.accumulate((len(block.data) for block in blocks), initial=0), strict=True))
+    return dict(zip(rows, itertools.accumulate((block.size for block in blocks), initial=0), strict=True))
 
 
 class _Contexts(threading.local):

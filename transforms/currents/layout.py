@@ -170,6 +170,8 @@ class _Measured:
         column = self.column
         if column.value_tag is not None and not _stand(octets, position, self.valid, column.value_tag, column.null_tag):
             return False
+        if column.kind == "boolean":
+            return self._are_zero_or_one(octets[1:] if column.value_tag is not None else octets, position)
         if column.item_value_tag is None or not self.counts.any():
             return True
         first = position + self.count_bytes - self.item_starts[self.offsets[:-1]]
@@ -179,6 +181,10 @@ class _Measured:
         item_position = np.repeat(first, self.counts) + self.item_starts[:-1][items]
         valid = self.item_valid if isinstance(self.item_valid, bool) else self.item_valid[items]
         return _stand(octets, item_position, valid, column.item_value_tag, column.item_null_tag)
+
+    def _are_zero_or_one(self, octets: np.ndarray, position: np.ndarray) -> bool:
+        """Whether no boolean is another byte: the engine takes any for true."""
+        return bool(((octets[position] <= 1) | np.logical_not(self.valid)).all())
 
 
 def _stand(

@@ -11,11 +11,11 @@ from typing import Any
 
 import fastavro
 
+from transforms.currents.bounds import LEAST_BYTES, MAX_SCHEMA_BYTES, check_size, measure
+
 STRING_COLUMNS = ("id", "user_id", "external_user_id", "device_id", "orphaned_by_id")
 REQUIRED_COLUMNS = ("id", "time")
 
-# Avro primitive to its least encoded size in bytes.
-_LEAST_BYTES = {"null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1}
 _SIMPLE_KINDS = frozenset({"string", "int", "long", "float", "double", "boolean", "array<string>"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DROPPED_KEYS = frozenset({"logicalType", "default", "doc", "aliases", "order", "precision", "scale"})
@@ -42,6 +42,8 @@ class Schema:
         fields: Column to kind: string, int, long, float, double, boolean, bytes, null, enum, array<string>, other.
         simple: Whether every column is of a kind that the columnar engine is known to decode right.
         least_row_bytes: Fewest bytes that a row can take, at least 2; bounds the plausible rows of a block.
+        free_row_values: Values of a row that take no bytes, such as columns of type null.
+        careful: Whether only the reader by the letter may see the rows, which counts what it does.
     """
 
     json: bytes
@@ -51,6 +53,8 @@ class Schema:
     fields: Mapping[str, str]
     simple: bool
     least_row_bytes: int
+    free_row_values: int
+    careful: bool
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schema) and self.json == other.json
@@ -68,16 +72,21 @@ def parse_schema(text: bytes) -> Schema | SchemaError:
         return error
     except Exception as error:
         # JSON of any shape arrives here: KeyError, TypeError, RecursionError, fastavro's own errors, ...
-        return SchemaError("header", f"the header's avro.schema is no Avro schema ({error}): export the file again")
+        told = str(error)[:200].encode("ascii", "backslashreplace").decode()
+        return SchemaError("header", f"the header's avro.schema is not an Avro schema ({told}): export the file again")
 
 
 def _parse(text: bytes) -> Schema:
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise ValueError(f"{len(text)} bytes, more than {MAX_SCHEMA_BYTES}")
     declared = json.loads(text)
     plain = _plain(declared, 0)
+    check_size(plain)
     if not isinstance(plain, dict) or plain.get("type") != "record":
-        raise SchemaError("header", f"the schema is [{str(declared)[:80]}], not a record: give files of Currents rows")
+        told = ascii(declared)[:80]
+        raise SchemaError("header", f"the schema is [{told}], not a record: give files of Currents rows")
     # It refuses what is no schema: unknown types, ill-formed names.
-    fastavro.parse_schema(json.loads(json.dumps(plain)))
+    bounds = measure(fastavro.parse_schema(json.loads(json.dumps(plain))))
     fields = {field["name"]: _kind(field["type"]) for field in plain["fields"]}
     if len(fields) != len(plain["fields"]):
         raise SchemaError("header", "the schema names a column twice: export the file again")
@@ -93,7 +102,9 @@ def _parse(text: bytes) -> Schema:
         fields=fields,
         # Names beyond Avro's rules are read as they are, by the reader that does not mind.
         simple=all(kind in _SIMPLE_KINDS for kind in fields.values()) and all(map(_NAME.match, fields)),
-        least_row_bytes=max(2, _least_bytes(plain)),
+        least_row_bytes=max(2, bounds.row.least),
+        free_row_values=bounds.row.free,
+        careful=bounds.careful,
     )
 
 
@@ -118,7 +129,7 @@ def _plain(node: Any, depth: int) -> Any:
     if not isinstance(node, dict):
         return node
     kind = node["type"]
-    if isinstance(kind, (dict, list)) or (isinstance(kind, str) and kind in _LEAST_BYTES):
+    if isinstance(kind, (dict, list)) or (isinstance(kind, str) and kind in LEAST_BYTES):
         return _plain(kind, depth + 1)
     plain = {key: value for key, value in node.items() if key not in _DROPPED_KEYS}
     if kind in ("record", "error"):
@@ -147,23 +158,13 @@ def _without_null(kind: Any) -> Any:
 def _kind(kind: Any) -> str:
     kind = _without_null(kind)
     if isinstance(kind, str):
-        return kind if kind in _LEAST_BYTES else "other"
+        return kind if kind in LEAST_BYTES else "other"
     if isinstance(kind, dict):
         if kind["type"] == "enum":
             return "enum"
         if kind["type"] == "array" and _without_null(kind["items"]) == "string":
             return "array<string>"
     return "other"
-
-
-def _least_bytes(kind: Any) -> int:
-    if isinstance(kind, str):
-        return _LEAST_BYTES.get(kind, 0)
-    if isinstance(kind, list):
-        return 1
-    if kind["type"] == "record":
-        return sum(_least_bytes(field["type"]) for field in kind["fields"])
-    return int(kind["size"]) if kind["type"] == "fixed" else 1
 
 
 def _has_logical_type(declared: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from isal import isal_zlib
 
+from transforms.currents.codecs import MAX_BLOCK_BYTES
 from transforms.currents.container import Container, Damage, read_container
 from transforms.currents.decode import FileDamage, decode
 from transforms.currents.paths import Unit
@@ -45,8 +46,15 @@ class UnitReader:
         file_starts: the ``unit_row`` at which each file begins.
     """
 
-    def __init__(self, unit: Unit, expected_checksums: Sequence[int] | None = None, read_concurrency: int = 1) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        expected_checksums: Sequence[int] | None = None,
+        read_concurrency: int = 1,
+        max_block_bytes: int = MAX_BLOCK_BYTES,
+    ) -> None:
         self.unit = unit
+        self._max_block_bytes = max_block_bytes
         self._read_concurrency = read_concurrency
         self.checksums: list[int] = []
         self.damages: list[tuple[int, Damage]] = []
@@ -84,7 +92,7 @@ class UnitReader:
             if self._expected is not None and self._expected[position] != checksum:
                 raise Changed(f"{file.path} changed between the two passes: run again when it is whole")
             self.checksums.append(checksum)
-            container = read_container(content)
+            container = read_container(content, self._max_block_bytes)
             del content
             names = type_names(file.event_type, container.schema.name if container.schema else "")
             if container.rows and names.differ:

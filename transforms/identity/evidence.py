@@ -63,7 +63,7 @@ class UnitEvidence:
 
 def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int, read_concurrency: int = 1) -> UnitEvidence:
     """Read the id columns of a unit."""
-    reader = UnitReader(unit, read_concurrency=read_concurrency)
+    reader = UnitReader(unit, read_concurrency=read_concurrency, max_block_bytes=settings.max_block_mb << 20)
     links: list[pa.Table] = []
     nodes, deleted = NodeTable(), NodeTable()
     names = [file.name for file in unit.files]
