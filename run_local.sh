@@ -3,12 +3,13 @@
 # With arguments: runs the job on those, e.g. ./run_local.sh --input exports/ --output out/
 set -euo pipefail
 cd "$(dirname "$0")"
+here="$PWD"
 extra=""
 . ./environment.sh
 
 if [ "$#" -gt 0 ]; then
   cd "$OLDPWD" # paths are those of whoever called
-  exec python -m pipelines.currents_to_mixpanel "$@"
+  exec python "$here/currents_to_mixpanel.py" "$@"
 fi
 if [ ! -e sample/truth.json ]; then
   rm -rf sample

@@ -12,6 +12,7 @@ setup(
     version="0.1.0",
     description="Braze Currents exports to Mixpanel imports, with anonymous history joined to known users",
     python_requires=">=3.10,<3.14",
+    py_modules=["currents_to_mixpanel"],
     packages=find_packages(include=["pipelines*", "transforms*"]),
     package_data={"transforms.currents": ["catalog.json"], "transforms": ["py.typed"], "pipelines": ["py.typed"]},
     install_requires=[
@@ -56,8 +57,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "currents-to-mixpanel=pipelines.currents_to_mixpanel:cli",
-            "currents-sample-export=pipelines.sample_export:cli",
+            "currents-to-mixpanel=currents_to_mixpanel:job",
+            "currents-sample-export=currents_to_mixpanel:sample_export",
         ]
     },
 )

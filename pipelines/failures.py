@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 _OURS = ("transforms.", "pipelines.")
 _STEP = " [while running '"
@@ -21,6 +22,25 @@ class JobFailed(Exception):
 
 class LostSight(Exception):
     """A job on another runner can be watched no more; it may go on, and publish."""
+
+
+def worker_lost(status: int | None, reason: str) -> str:
+    """What to say of a worker process that ended before its work did: its exit status, minus the signal's number where
+    one ended it (None: not known), and what it said if it could not start.
+
+    >>> worker_lost(1, "ImportError: libarrow.so: cannot open")
+    'a worker process did not start: ImportError: libarrow.so: cannot open: --workers 1 needs none'
+    >>> worker_lost(-11, "")
+    'a worker process was ended by SIGSEGV: run the same command with --workers 1'
+    """
+    if reason:
+        return f"a worker process did not start: {reason}: --workers 1 needs none"
+    ended_by = None if status is None else -status if status < 0 else status - 128
+    if ended_by in (None, signal.SIGKILL):
+        return "a worker process was killed, most often for want of memory: run the same command with --workers 1"
+    if ended_by in set(signal.Signals):
+        return f"a worker process was ended by {signal.Signals(ended_by).name}: run the same command with --workers 1"
+    return f"a worker process ended by itself, with status {status}: --verbose shows why"
 
 
 def is_torn(error: BaseException) -> bool:

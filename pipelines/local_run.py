@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -19,6 +20,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines import memory, worker
+from pipelines.failures import worker_lost
 from pipelines.graph import build
 from pipelines.live import Live
 from pipelines.options import Options
@@ -28,6 +30,7 @@ from transforms.run.report import RunContext
 
 # Below this a second process costs more in start-up than it saves.
 _BYTES_FOR_TWO_WORKERS = 256 << 20
+_EXITED = re.compile(r"Worker subprocess exited with return code (-?\d+)")
 
 
 class WorkerLost(Exception):
@@ -94,12 +97,13 @@ class _Job:
         self._ended = threading.Event()
         self._interrupted = False
         self._worker_lost = False
+        self._worker_status: int | None = None
+        self._told = os.path.join(tempfile.gettempdir(), "not-started")
 
     def run(self) -> None:
         previous = {}
         hook = threading.excepthook
-        if not self._verbose:
-            threading.excepthook = self._hear
+        threading.excepthook = self._hear
         if threading.current_thread() is threading.main_thread():
             previous = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -114,13 +118,11 @@ class _Job:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            self._worker_lost = self._worker_lost or "Channel closed prematurely" in str(self._error)
+            self._worker_lost = self._worker_lost or self._is_cut_off()
             if not self._interrupted and not self._worker_lost:  # else there are threads that have yet to end
                 threading.excepthook = hook
         if self._worker_lost:
-            raise WorkerLost(
-                "a worker process was killed, most often for want of memory: run the same command with --workers 1"
-            ) from self._error
+            raise WorkerLost(worker_lost(self._worker_status, self._reason())) from self._error
         if self._error is not None:
             raise self._error
 
@@ -129,12 +131,34 @@ class _Job:
 
     def _hear(self, args: threading.ExceptHookArgs) -> None:
         """Beam's own threads end in tracebacks when a worker or the run does; of a worker, the run must know."""
-        if str(args.exc_value).startswith("Worker subprocess exited"):
+        found = _EXITED.match(str(args.exc_value))
+        if found:
+            self._worker_status = int(found[1])
             self._worker_lost = True
+        elif self._verbose:
+            threading.__excepthook__(args)
+
+    def _is_cut_off(self) -> bool:
+        """Whether the job failed because a worker went; how it went is heard from another thread, soon."""
+        if "Channel closed prematurely" not in str(self._error):
+            return False
+        until = time.monotonic() + 2
+        while self._worker_status is None and time.monotonic() < until:
+            time.sleep(0.05)
+        return True
+
+    def _reason(self) -> str:
+        """Why a worker did not start, where one did not."""
+        try:
+            with open(self._told, encoding="utf-8") as file:
+                return file.readline().strip()
+        except OSError:
+            return ""
 
     def _work(self) -> None:
         try:
-            pipeline = beam.Pipeline(runner=_runner(self._workers, self._verbose), options=_beam_options(self._workers))
+            runner = _runner(self._workers, self._verbose, self._told)
+            pipeline = beam.Pipeline(runner=runner, options=_beam_options(self._workers))
             build(pipeline, self._units, self._context, self._truth)
             pipeline.run().wait_until_finish()
         except BaseException as error:
@@ -153,16 +177,13 @@ def _beam_options(workers: int) -> PipelineOptions:
     return PipelineOptions([f"--direct_num_workers={workers}", "--no_save_main_session"])
 
 
-def _runner(workers: int, verbose: bool) -> FnApiRunner:
+def _runner(workers: int, verbose: bool, told: str) -> FnApiRunner:
     """The DirectRunner's engine itself: the name DirectRunner would first look for a Prism binary on the network."""
     if workers == 1:
         return FnApiRunner()
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     os.environ[worker.LAUNCHER_VARIABLE] = str(os.getpid())
     os.environ[worker.VERBOSE_VARIABLE] = "1" if verbose else ""
-    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker.command_line()))
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker.command_line(told)))
 
 
 def _end_children() -> None:

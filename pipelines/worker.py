@@ -13,20 +13,38 @@ import sys
 import threading
 import time
 
-from pipelines import memory
-
 LAUNCHER_VARIABLE = "CURRENTS_TO_MIXPANEL_LAUNCHER"
 VERBOSE_VARIABLE = "CURRENTS_TO_MIXPANEL_VERBOSE"
 _WATCH_SECONDS = 0.2
 
 
-def command_line() -> str:
-    """The shell command that starts a worker; the shell gives way to it, so that its parent is the launcher."""
-    return f"exec {shlex.quote(sys.executable)} -m pipelines.worker"
+# Not ``-m pipelines.worker``: the current folder would come first, and most Beam repositories have a ``pipelines``.
+_BOOTSTRAP = """
+import sys
+root, told = sys.argv[1:]
+sys.path[:] = [root, *filter(None, sys.path)]
+try:
+    import pipelines.worker as worker
+    worker.prepare()
+except Exception as error:
+    with open(told, "a", encoding="utf-8") as file:
+        file.write(" ".join(f"{type(error).__name__}: {error}".split()) + "\\n")
+    raise
+worker.work()
+"""
 
 
-def main() -> None:
-    """Work until there is no more, or nobody to work for."""
+def command_line(told: str) -> str:
+    """The shell command that starts a worker; the shell gives way to it, so that its parent is the launcher.
+
+    Why it did not start, where it does not, is a line at the end of the file ``told``.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return "exec " + shlex.join([sys.executable, "-c", _BOOTSTRAP, root, told])
+
+
+def prepare() -> None:
+    """Watch the launcher, and import what the work needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     launcher = int(os.environ[LAUNCHER_VARIABLE])
     threading.Thread(target=_end_with, args=(launcher,), name="launcher-watch", daemon=True).start()
@@ -35,9 +53,18 @@ def main() -> None:
         # Beam prints the traceback of a failed step here; the launcher is told of it too. What the system itself
         # writes of a crash goes past this object.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    from apache_beam.runners.worker import sdk_worker_main  # after the watch: the import alone takes a second
+    # After the watch: the import of Beam alone takes a second.
+    from apache_beam.runners.worker import sdk_worker_main  # noqa: F401
+
+    from pipelines import graph, memory  # noqa: F401
 
     memory.keep_freed()
+
+
+def work() -> None:
+    """Work until there is no more, or nobody to work for."""
+    from apache_beam.runners.worker import sdk_worker_main
+
     sdk_worker_main.main(sys.argv)
 
 
@@ -45,7 +72,3 @@ def _end_with(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(_WATCH_SECONDS)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -325,6 +325,6 @@ def test_run_local_passes_its_arguments_on_from_where_it_is_called(tmp_path: Pat
     shown = subprocess.run(
         [str(project / "run_local.sh"), "--input", "in", "--output", "out"], cwd=caller, capture_output=True, text=True
     )
-    assert shown.stdout.splitlines()[-1] == f"{caller}: -m pipelines.currents_to_mixpanel --input in --output out", (
+    assert shown.stdout.splitlines()[-1] == f"{caller}: {project}/currents_to_mixpanel.py --input in --output out", (
         shown
     )

@@ -1,0 +1,53 @@
+"""Where the installed commands begin: with the packages beside this file, whatever else is called as they are.
+
+Most Beam repositories have a ``pipelines`` or ``transforms`` of their own, and the current folder and PYTHONPATH come
+before what is installed. This name is nobody else's. As a script, ``python path/to/currents_to_mixpanel.py``, it is the
+job.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_ROOT = os.path.dirname(os.path.abspath(__file__))
+_PACKAGES = ("pipelines", "transforms")
+
+
+def job() -> None:
+    """The command ``currents-to-mixpanel``."""
+    take_own_packages()
+    from pipelines.currents_to_mixpanel import cli
+
+    cli()
+
+
+def sample_export() -> None:
+    """The command ``currents-sample-export``."""
+    take_own_packages()
+    from pipelines.sample_export import cli
+
+    cli()
+
+
+def take_own_packages() -> None:
+    """Put this program's folder first; ends the process where another's package was imported already."""
+    for name in _PACKAGES:
+        package = sys.modules.get(name)
+        places = [os.path.realpath(place) for place in getattr(package, "__path__", [])]
+        if package is not None and os.path.realpath(os.path.join(_ROOT, name)) not in places:
+            place = places[0] if places else getattr(package, "__file__", "nowhere")
+            sys.exit(
+                f"currents-to-mixpanel: another package was imported under the name {name} before this program began, "
+                f"from {place}, and its own is in {_ROOT}: look what Python imports at its start (.pth files, "
+                "sitecustomize)"
+            )
+    sys.path.insert(0, _ROOT)
+    for name in _PACKAGES:
+        __import__(name)
+    sys.path.remove(_ROOT)  # only the two were to be found so: what is installed there stays behind Python's own
+    sys.path.append(_ROOT)
+
+
+if __name__ == "__main__":
+    job()
