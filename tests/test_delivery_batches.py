@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,8 +49,8 @@ def test_a_file_is_opened_in_pieces_and_joined_gzip_members_are_one_file() -> No
 
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-9], lambda data: b"no gzip" + data])
-def test_a_damaged_file_is_named(spoil: object) -> None:
-    data = spoil(gzip.compress(b'{"n":1}\n' * 5000))  # type: ignore[operator]
+def test_a_damaged_file_is_named(spoil: Callable[[bytes], bytes]) -> None:
+    data = spoil(gzip.compress(b'{"n":1}\n' * 5000))
     with pytest.raises(Damaged, match=r"part-00000"):
         list(pieces(data, "events/part-00000.ndjson.gz"))
 
@@ -66,6 +68,9 @@ def test_halves_are_whole_lines() -> None:
 
 
 def test_updates_become_an_array_with_the_token_in_each() -> None:
-    updates = [{"$distinct_id": "a\n{", "$set": {"x": "\n{"}}, {"$distinct_id": "b", "$unset": ["y"]}]
+    updates: list[dict[str, Any]] = [
+        {"$distinct_id": "a\n{", "$set": {"x": "\n{"}},
+        {"$distinct_id": "b", "$unset": ["y"]},
+    ]
     lines = b"".join(json.dumps(update).encode() + b"\n" for update in updates)
     assert json.loads(engage_body(lines, "t0k")) == [{"$token": "t0k", **update} for update in updates]

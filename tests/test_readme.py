@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines import flags, sample_export
+from pipelines.delivery import flags as delivery_flags
 from tests.mixpanel_rules import check_deletion, check_event, check_profile
 from tests.small_exports import avro, path, write
 from tests.whole_run import REJECT_KEYS, ROOT, Actual, read_output, run_cli
@@ -21,7 +22,7 @@ from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = {
     name: (ROOT / name).read_text("utf-8")
-    for name in ("README.md", "docs/architecture.md", "docs/report.md", "docs/runners.md")
+    for name in ("README.md", "docs/architecture.md", "docs/delivery.md", "docs/report.md", "docs/runners.md")
 }
 NOW = 1_772_400_000  # 2026-03-01, the day of the sample
 IDS = ("distinct_id", "$user_id", "$device_id", "$insert_id")
@@ -33,7 +34,7 @@ OPEN_ENDED = {  # parts of the report whose keys come from the data or the machi
 
 
 def own_flags() -> set[str]:
-    parsers = (flags.parser(), sample_export._parser())
+    parsers = (flags.parser(), sample_export._parser(), delivery_flags.parser())
     return {flag for parser in parsers for action in parser._actions for flag in action.option_strings if flag != "-h"}
 
 

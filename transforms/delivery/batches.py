@@ -50,7 +50,7 @@ def pieces(data: bytes, path: str) -> Iterator[bytes]:
                 opened = isal_zlib.decompressobj(wbits=31)
             try:
                 yield opened.decompress(piece)
-            except (isal_zlib.error, zlib.error) as error:
+            except (isal_zlib.IsalError, zlib.error) as error:  # type: ignore[misc]
                 raise Damaged(f"{path} is no gzip file") from error
             piece = opened.unused_data
     if data and not opened.eof:

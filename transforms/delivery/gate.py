@@ -35,7 +35,8 @@ class Gate:
         self._lock = threading.Lock()
         self._rate = most
         self._grown = clock()
-        self._next = 0.0
+        self._last = clock()  # when the last turn was due
+        self._owed = (0, 0)  # its events and bytes, whose time is to pass
         self._shut_until = 0.0
         self._opened = clock()
         self._refusals = 0  # in a row
@@ -54,13 +55,13 @@ class Gate:
             now = self._clock()
             if now < self._shut_until:
                 return self._shut_until - now
-            if now < self._next:
-                return self._next - now
             self._grow(now)
+            due = self._last + max(self._owed[0] / self._rate, self._owed[1] / BYTES_A_SECOND)
+            if now < due:
+                return min(due - now, 1.0)  # the rate may grow meanwhile
             if self._began is None:
                 self._began = now
-            cost = max(events / self._rate, size / BYTES_A_SECOND)
-            self._next = max(self._next, now - 0.05) + cost
+            self._last, self._owed = max(due, now - 0.05), (events, size)
             return 0.0
 
     def took(self, events: int) -> None:
@@ -81,7 +82,8 @@ class Gate:
             self._shut_until = now + wait
             if self._refusals == 1:
                 self._lower(now)
-            self._opened = self._grown = self._next = self._shut_until
+            self._opened = self._grown = self._last = self._shut_until
+            self._owed = (0, 0)
             return wait
 
     def _lower(self, now: float) -> None:
@@ -96,7 +98,11 @@ class Gate:
             since = max(self._began if self._began is not None else now, now - _WINDOW)
         taken = sum(events for at, events in self._taken if at >= since)
         measured = taken / max((now if steady else self._shut_until) - since, 1.0)
-        self._rate = min(max(_BELOW * measured, self._most / 1000, 1.0), self._rate)
+        if not steady and taken and now - since >= _STEADY:
+            self._ceiling = min(self._rate, 1.25 * measured)
+        if not taken:  # there is no measure
+            measured = self._rate / 2
+        self._rate = min(max(_BELOW * measured, self._most / 200, 1.0), self._rate)
 
     def _grow(self, now: float) -> None:
         seconds = now - self._grown

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from transforms.run.folder import CLAIM, MANIFEST, Refused, own_sizes, refuse_foreign, reports_agree
+from transforms.run.folder import CLAIM, MANIFEST, Refused, own_sizes, refuse_delivered, refuse_foreign, reports_agree
 from transforms.settings import Settings
 from transforms.stores.store import Conflict, StoreError, join, patient, store_for
 
@@ -63,6 +63,8 @@ def claim(
         Refused: the folder holds a finished run, another run, or files that are none of ours.
     """
     refuse_foreign(output)
+    if overwrite:
+        refuse_delivered(output)
     store, path = store_for(output), join(output, CLAIM)
     for attempt in range(_ATTEMPTS):
         found = store.load(path)

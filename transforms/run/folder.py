@@ -15,6 +15,7 @@ from transforms.stores.store import is_temporary, join, store_for
 MANIFEST = "_manifest.json"
 CLAIM = "_claim.json"
 REPORTS = ("report.json", "report.html")
+DELIVERY = "_delivery/"  # what deliveries of the run leave there; no run touches it
 
 _LINES, _TABLES, _PLAN = ("events", "profiles", "rejects", "deletions"), ("identities",), ("_plan",)
 _OWN = re.compile(
@@ -36,7 +37,8 @@ def own_sizes(output: str) -> dict[str, int]:
     return {
         entry.path: entry.size
         for entry in store.list(output)
-        if _OWN.fullmatch(entry.path, prefix) or is_temporary(entry.path)
+        if _OWN.fullmatch(entry.path, prefix)
+        or (is_temporary(entry.path) and not entry.path.startswith(DELIVERY, prefix))
     }
 
 
@@ -79,8 +81,26 @@ def refuse_foreign(output: str) -> None:
         for entry in store.list(output):
             name = entry.path[prefix:]
             marks_folder = store.remote and entry.size == 0 and name in (*_LINES, *_TABLES, *_PLAN)
-            if not (name in (MANIFEST, CLAIM) or _OWN.fullmatch(name) or is_temporary(name) or marks_folder):
+            if not (
+                name in (MANIFEST, CLAIM)
+                or name.startswith(DELIVERY)
+                or _OWN.fullmatch(name)
+                or is_temporary(name)
+                or marks_folder
+            ):
                 raise Refused(f"{output} holds [{name}], which is no run's: choose an empty or new folder for --output")
+
+
+def refuse_delivered(output: str) -> None:
+    """A run that was delivered, or begun to be, is not replaced: its ledger says what of it is in Mixpanel.
+
+    Raises:
+        Refused: it was.
+    """
+    if store_for(output).is_folder(join(output, DELIVERY.rstrip("/"))):
+        raise Refused(
+            f"{output} has a {DELIVERY}, which says what of this run is in Mixpanel already: choose another --output"
+        )
 
 
 def inside(output: str, inputs: Iterable[str]) -> str | None:

@@ -1,0 +1,198 @@
+"""The command ``python -m pipelines.deliver --input RUN --project_id N --region us|eu|in [flags]``.
+
+Exit status: 0 done, 1 failed or stopped (the same command goes on), 2 cannot be obeyed and nothing was begun, 3 done
+but some records were refused, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from pipelines.delivery import flags as command_line
+from pipelines.delivery import work
+from pipelines.flags import UsageError
+from transforms.delivery.credentials import NoCredentials, from_environment
+from transforms.delivery.delivered_run import DeliveredRun, NoRun, open_run
+from transforms.delivery.forecast import attributes, by_month, forecast
+from transforms.delivery.lease import Held
+from transforms.delivery.ledger import OtherDelivery, read_state
+from transforms.delivery.sender import Stopped
+from transforms.run.report_markup import duration, size
+from transforms.stores.store import Denied, StoreError, be_patient, join
+
+DONE, FAILED, USAGE, LOOK, INTERRUPTED = 0, 1, 2, 3, 130
+_REFUSALS = (UsageError, NoRun, NoCredentials, Held, OtherDelivery, Denied)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    wants_json = "--json" in argv
+    be_patient()
+    try:
+        status, told = _run(command_line.parse(argv), list(argv))
+    except _REFUSALS as error:
+        status, told = _say(str(error), USAGE), {"status": "refused", "message": str(error)}
+    except KeyboardInterrupt:
+        told = {"status": "interrupted"}
+        status = _say("interrupted: the same command goes on", INTERRUPTED)
+    except (StoreError, OSError) as error:
+        status, told = _say(f"{error}: the same command goes on", FAILED), {"status": "failed", "message": str(error)}
+    if wants_json:
+        print(orjson.dumps(told).decode(), flush=True)
+    return status
+
+
+def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[int, dict[str, Any]]:
+    run = open_run(flags.input)
+    if flags.dry_run:
+        return DONE, _dry_run(run, flags)
+    credentials = from_environment(
+        os.environ, token_only=flags.token_only, profiles="profiles" in command_line.kinds(flags)
+    )
+    if "events" in command_line.kinds(flags) and not flags.untagged and not (run.report.get("flags") or {}).get("tag"):
+        raise UsageError(
+            "the run has no --tag, by which alone its events can be told from the connector's later: run the job with "
+            "--tag, or say --untagged"
+        )
+    if not flags.yes:
+        _ask(run, flags)
+    warning = work.check_project(flags, credentials)
+    if warning:
+        print(f"look at: {warning}", file=sys.stderr)
+    report, folder, ended = work.deliver(run, flags, credentials, shlex.join(["deliver", *argv]))
+    _print(_six_lines(report, folder))
+    told = {**report, "ledger": folder}
+    if isinstance(ended, KeyboardInterrupt):
+        return _say("interrupted: the same command goes on", INTERRUPTED), told
+    if ended is not None:
+        nothing_taken = not any(
+            report[kind]["acknowledged"] + report[kind]["refused"] for kind in ("events", "profiles")
+        )
+        if isinstance(ended, Stopped) and ended.unauthorised and nothing_taken:
+            return _say(f"Mixpanel refuses the credentials ({ended}): mend them, nothing was taken", USAGE), told
+        if isinstance(ended, NoRun) and nothing_taken:
+            return _say(str(ended), USAGE), told
+        return _say(f"stopped: {ended}; mend the cause, and the same command goes on", FAILED), told
+    refused = sum(report[kind]["refused"] for kind in command_line.kinds(flags))
+    answered = refused + sum(report[kind]["acknowledged"] for kind in command_line.kinds(flags))
+    if refused > flags.refused_ok * answered:
+        words = (
+            f"{refused:,} records were refused: look at {join(folder, 'refused')}; --redeliver refused sends them again"
+        )
+        return _say(words, LOOK), told
+    return DONE, told
+
+
+def _dry_run(run: DeliveredRun, flags: argparse.Namespace) -> dict[str, Any]:
+    """Say what would be sent, and send nothing; needs no credentials."""
+    state = read_state(work.ledger_folder(flags, run))
+    wanted = command_line.kinds(flags)
+    told = {"status": "dry_run", **forecast(run, wanted, work.limits(flags), state, flags.max_events_per_second)}
+    told["months"] = by_month(run) if "events" in wanted else {}
+    if "profiles" in wanted:
+        told["attributes"] = attributes(run)
+    lines = _summary(told, run, flags)
+    for month, counts in told["months"].items():
+        lines.append(
+            f"{month}    {counts['events']:,} events of {counts['persons']:,} persons; without names that are free of "
+            f"MTU charges {counts['events_not_free']:,} of {counts['persons_not_free']:,}"
+        )
+    _print(lines)
+    return told
+
+
+def _summary(told: dict[str, Any], run: DeliveredRun, flags: argparse.Namespace) -> list[str]:
+    identity = run.report.get("identity") or {}
+    through = (identity.get("profiles_known_through") or {}).get("device", 0)
+    lines = [
+        f"to send    {told[kind]['to_send']:,} {kind} of {told[kind]['in_run']:,} "
+        f"({told[kind]['acknowledged']:,} acknowledged before) in {told[kind]['requests']:,} requests"
+        for kind in command_line.kinds(flags)
+    ]
+    lines += [
+        f"size       {size(told['bytes'])} before compression, {duration(told['seconds_at_the_limits'])} at the limits",
+        f"project    {_where(flags)}",
+        f"devices    --device_links {identity.get('device_links', 'unknown')}, {through:,} profiles joined through "
+        "devices alone",
+    ]
+    for name, persons in told.get("attributes", {}).items():
+        lines.append(f"attribute  {name} of {persons:,} persons")
+    return lines
+
+
+def _where(flags: argparse.Namespace) -> str:
+    if flags.token_only:
+        return f"to the project of MIXPANEL_TOKEN, which Mixpanel does not name, region {flags.region}"
+    return f"{flags.project_id}, region {flags.region}"
+
+
+def _ask(run: DeliveredRun, flags: argparse.Namespace) -> None:
+    """Ask a person once.
+
+    Raises:
+        UsageError: there is none, or it is not wanted.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("nobody can be asked here: look at it with --dry_run, then say --yes")
+    state = read_state(work.ledger_folder(flags, run))
+    wanted = command_line.kinds(flags)
+    told = forecast(run, wanted, work.limits(flags), state, flags.max_events_per_second)
+    if "profiles" in wanted:
+        told["attributes"] = attributes(run)
+    print("\n".join(_summary(told, run, flags)), file=sys.stderr)
+    print("Merges in Mixpanel cannot be undone. Send this? [yes/no] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("nothing was sent")
+
+
+def _six_lines(report: dict[str, Any], folder: str) -> list[str]:
+    lines = [
+        f"{kind:<10} {report[kind]['acknowledged']:,} of {report[kind]['in_run']:,} acknowledged, "
+        f"{report[kind]['refused']:,} refused, {report[kind]['not_sent']:,} not sent"
+        for kind in ("events", "profiles")
+    ]
+    again, split = sum(report["retries"].values()), sum(report["splits"].values())
+    return [
+        *lines,
+        f"requests   {sum(report['requests'].values()):,}, {again:,} sent again, {split:,} split",
+        f"speed      {report['events_per_second']:,.0f} events a second, {duration(report['seconds'])}",
+        f"status     {report['status']}: project {report['project_id']}, region {report['region']}",
+        f"report     {join(folder, 'report.html')}",
+    ]
+
+
+def _print(lines: Sequence[str]) -> None:
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(message: str, status: int) -> int:
+    print(f"deliver: {message}", file=sys.stderr)
+    return status
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def cli(argv: Sequence[str] | None = None) -> None:
+    """The command: ends at once, whatever its connections wait for."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    status = main(sys.argv[1:] if argv is None else argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    cli()

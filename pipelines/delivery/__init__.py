@@ -1,0 +1,1 @@
+"""The command that delivers a run: flags, words, and how it is carried through."""

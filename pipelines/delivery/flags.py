@@ -1,0 +1,105 @@
+"""The flags of a delivery: names, defaults, help, and what they may not be."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from pipelines.flags import Parser, UsageError
+from transforms.delivery.batches import DEFAULT_BYTES, MOST_BYTES, MOST_EVENTS
+from transforms.delivery.client import is_loopback
+
+_MOST_CONNECTIONS = 50
+
+
+def parser() -> Parser:
+    """Every flag of the command, in the groups of its help."""
+    flags = Parser(
+        prog="python -m pipelines.deliver",
+        description="Posts a finished run to a Mixpanel project. Credentials come from MIXPANEL_SERVICE_ACCOUNT and "
+        "MIXPANEL_TOKEN, or from files that these names with _FILE name.",
+        allow_abbrev=False,
+    )
+    group = flags.add_argument_group("what is sent where")
+    group.add_argument("--input", required=True, metavar="RUN", help="the --output of a finished run")
+    group.add_argument("--project_id", required=True, metavar="N", help="the project's number")
+    group.add_argument("--region", required=True, choices=("us", "eu", "in"), help="where the project's data lives")
+    group.add_argument("--with_profiles", action="store_true", help="profile updates too, after the events")
+    group.add_argument("--only", choices=("profiles",), help="profile updates alone, once the events are through")
+    group.add_argument("--untagged", action="store_true", help="allow a run without --tag")
+    group.add_argument(
+        "--token_only", action="store_true", help="authorise with MIXPANEL_TOKEN: its project gets the data"
+    )
+    group.add_argument("--redeliver", choices=("refused",), help="send the refused records again")
+    group.add_argument("--records", metavar="FILE", help="with --redeliver: lines of refused/, with mended records")
+    group.add_argument("--ledger", metavar="DIR", help="where the ledger goes (default: RUN/_delivery)")
+    group.add_argument("--endpoint", metavar="URL", help="a stand-in or proxy on this machine, instead of Mixpanel")
+
+    group = flags.add_argument_group("how")
+    group.add_argument("--dry_run", action="store_true", help="say what would be sent, and send nothing")
+    group.add_argument("--yes", action="store_true", help="do not ask")
+    group.add_argument("--json", action="store_true", help="an object as the last line")
+    group.add_argument("--batch_events", type=int, default=MOST_EVENTS, metavar="N", help="events a request, at most")
+    group.add_argument("--batch_bytes", type=int, default=DEFAULT_BYTES, metavar="N", help="bytes a request, at most")
+    group.add_argument("--concurrency", type=int, default=10, metavar="N", help="connections (default 10, at most 50)")
+    group.add_argument(
+        "--max_events_per_second",
+        type=float,
+        default=20_000.0,
+        metavar="N",
+        help="over all connections (default 20000)",
+    )
+    group.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for an answer (default 60)")
+    group.add_argument(
+        "--give_up_after", type=float, default=3600.0, metavar="S", help="seconds in which nothing gets through"
+    )
+    group.add_argument(
+        "--max_refused_share", type=float, default=0.01, metavar="SHARE", help="stop when more are refused"
+    )
+    group.add_argument(
+        "--refused_ok", type=float, default=0.0, metavar="SHARE", help="status 0 with so many refused (default 0)"
+    )
+    return flags
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The flags as they were given.
+
+    Raises:
+        UsageError: a flag is not known, or its value cannot be.
+    """
+    flags = parser()
+    found, unknown = flags.parse_known_args(list(argv))
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        known = [flag for action in flags._actions for flag in action.option_strings if flag.startswith("--")]
+        near = difflib.get_close_matches(name, known, 1)
+        if any(word in name.lower() for word in ("secret", "token", "password", "account", "key")):
+            raise UsageError(f"{name} is not a flag: secrets go into MIXPANEL_SERVICE_ACCOUNT or MIXPANEL_TOKEN")
+        raise UsageError(f"{name} is not a flag{f': did you mean {near[0]}?' if near else ': --help lists them'}")
+    if not found.project_id.isdecimal():
+        raise UsageError(f"--project_id {found.project_id} is not a number: copy it from the project's settings")
+    for name, least, most in (
+        ("batch_events", 1, MOST_EVENTS), ("batch_bytes", 1, MOST_BYTES), ("concurrency", 1, _MOST_CONNECTIONS),
+        ("max_events_per_second", 1, 1e6), ("timeout", 0.1, 3600), ("give_up_after", 0, 1e9),
+        ("max_refused_share", 0, 1), ("refused_ok", 0, 1),
+    ):  # fmt: skip
+        value = getattr(found, name)
+        if not least <= value <= most:
+            raise UsageError(f"--{name} {value:g}: give a number from {least:g} to {most:g}")
+    if found.endpoint is not None and (
+        urlsplit(found.endpoint).scheme not in ("http", "https") or not is_loopback(found.endpoint)
+    ):
+        raise UsageError(f"--endpoint {found.endpoint} is not on this machine: give http(s)://127.0.0.1:PORT")
+    if found.records is not None and found.redeliver is None:
+        raise UsageError("--records goes with --redeliver refused")
+    return found
+
+
+def kinds(flags: argparse.Namespace) -> tuple[str, ...]:
+    """What is to be sent, in its order."""
+    if flags.only:
+        return ("profiles",)
+    return ("events", "profiles") if flags.with_profiles else ("events",)

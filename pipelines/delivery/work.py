@@ -1,0 +1,314 @@
+"""Carries a delivery through: takes the lease, reads the ledger, sends what is missing, writes the report."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import psutil
+
+from pipelines.delivery.flags import kinds
+from pipelines.delivery.live import LiveLine
+from pipelines.flags import UsageError
+from transforms.delivery.answers import of_engage, of_import
+from transforms.delivery.batches import PROFILE_UPDATES, Damaged, cut, engage_body, pieces
+from transforms.delivery.client import APP_HOSTS, HOSTS, Connection, NoAnswer, NotTrusted
+from transforms.delivery.credentials import Credentials, is_sealed, seal
+from transforms.delivery.delivered_run import DeliveredRun, NoRun
+from transforms.delivery.gate import Gate
+from transforms.delivery.lease import acquire
+from transforms.delivery.ledger import Ledger, OtherDelivery, State, check_contract, read_state, refused_now
+from transforms.delivery.outcome import page, sent, totals, write_refused
+from transforms.delivery.sender import Batch, Figures, Route, Sender, Stopped, gzipped
+from transforms.stores.store import StoreError, be_patient, join, store_for
+
+# With the token put into each of 2,000 updates, a request stays below Mixpanel's 1,000,000 bytes.
+_UPDATE_BYTES = 900_000
+_SEAL = "token.json"
+_LAST_SECONDS = 3.0
+_NEXT = {
+    "delivered": "Look in the project whether events and persons are as expected. Nothing more is to be sent.",
+    "partial": "Look at the refused records. Mend the cause in Mixpanel, or the records in a copy of refused/, and "
+    "send them with --redeliver refused (and --records FILE).",
+    "stopped": "Mend what the message says and give the same command again: it goes on where this one stopped.",
+    "interrupted": "Give the same command again: it goes on where this one stopped.",
+}
+
+
+def ledger_folder(flags: argparse.Namespace, run: DeliveredRun) -> str:
+    """Where this run's delivery to this project is written down."""
+    if flags.ledger:
+        return join(store_for(flags.ledger).absolute(flags.ledger), flags.project_id, run.digest)
+    return join(run.folder, "_delivery", flags.project_id)
+
+
+def limits(flags: argparse.Namespace) -> dict[str, tuple[int, int]]:
+    """By kind the most records and bytes of a batch."""
+    return {
+        "events": (flags.batch_events, flags.batch_bytes),
+        "profiles": (min(PROFILE_UPDATES, flags.batch_events), min(_UPDATE_BYTES, flags.batch_bytes)),
+    }
+
+
+def check_project(flags: argparse.Namespace, credentials: Credentials) -> str | None:
+    """Ask once whether the service account knows the project; returns a warning where that cannot be had.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if credentials.service_account is None:
+        return None
+    connection = Connection(flags.endpoint or APP_HOSTS[flags.region], min(flags.timeout, 10.0))
+    try:
+        reply = connection.ask("GET", "/api/app/me", None, {"Authorization": credentials.basic()})
+        projects = orjson.loads(reply.body)["results"]["projects"] if reply.status == 200 else None
+        known = {str(key) for key in projects} if projects is not None else set()
+    except (NotTrusted, NoAnswer, ValueError, KeyError, TypeError):
+        return "Mixpanel did not say which projects the service account knows"
+    finally:
+        connection.close()
+    if reply.status == 401:
+        raise UsageError("Mixpanel refuses the service account: mend MIXPANEL_SERVICE_ACCOUNT (USER:SECRET)")
+    if projects is None:
+        return f"Mixpanel did not say which projects the service account knows ({reply.status})"
+    if flags.project_id not in known:
+        raise UsageError(
+            f"the service account does not know the project {flags.project_id}: mend --project_id or --region, or make "
+            "it an Owner or Admin there"
+        )
+    return None
+
+
+def check_token(folder: str, credentials: Credentials) -> None:
+    """Hold the token against the one that the delivery was begun with.
+
+    Raises:
+        OtherDelivery: it is another.
+    """
+    if credentials.token is None:
+        return
+    path = join(folder, _SEAL)
+    store = store_for(path)
+    sealed = store.get(path)
+    if sealed is None:
+        store.put_if_absent(path, seal(credentials.token))
+    elif not is_sealed(credentials.token, sealed):
+        raise OtherDelivery(
+            "this delivery was begun with another MIXPANEL_TOKEN: set that one, or give a new --ledger, which sends "
+            "everything again"
+        )
+
+
+def deliver(
+    run: DeliveredRun, flags: argparse.Namespace, credentials: Credentials, command: str
+) -> tuple[dict[str, Any], str, BaseException | None]:
+    """Send what is missing; returns the report, its folder, and what ended it before its time.
+
+    Raises:
+        Held, OtherDelivery, UsageError: nothing was begun.
+    """
+    folder = ledger_folder(flags, run)
+    lease = acquire(folder)
+    try:
+        check_contract(
+            folder,
+            {
+                "run": run.digest, "project_id": flags.project_id, "region": flags.region,
+                "endpoint": flags.endpoint is not None, "batch_events": flags.batch_events,
+                "batch_bytes": flags.batch_bytes,
+            },
+        )  # fmt: skip
+        check_token(folder, credentials)
+        before = read_state(folder)
+        again = _redelivered(run, flags, folder, before) if flags.redeliver else None
+        started = time.monotonic()
+        figures, ended = _send(run, flags, credentials, folder, lease, before, again)
+        if isinstance(ended, KeyboardInterrupt):
+            be_patient(_LAST_SECONDS)
+        return _report(run, flags, folder, command, figures, time.monotonic() - started, ended), folder, ended
+    finally:
+        lease.release()
+
+
+def _send(
+    run: DeliveredRun, flags: argparse.Namespace, credentials: Credentials, folder: str, lease: Any, before: State,
+    again: list[Batch] | None,
+) -> tuple[Figures, BaseException | None]:  # fmt: skip
+    stopping: list[Sender] = []
+    ledger = Ledger(folder, lease.generation, lambda error: stopping[0].stop(Stopped(f"the ledger: {error}")))
+    sender = Sender(
+        lambda: Connection(flags.endpoint or HOSTS[flags.region], flags.timeout),
+        _routes(flags, credentials),
+        Gate(flags.max_events_per_second, time.monotonic),
+        ledger,
+        lease.is_fresh,
+        concurrency=flags.concurrency,
+        give_up_after=flags.give_up_after,
+        max_refused_share=flags.max_refused_share,
+        veil=credentials.veil,
+    )
+    stopping.append(sender)
+    ended: BaseException | None = None
+    live = LiveLine(sender, {kind: run.rows(kind) for kind in kinds(flags)}, totals(run, before))
+    live.start()
+    try:
+        if again is not None:
+            for batch in again:
+                sender.submit(batch)
+            sender.wait()
+        else:
+            alone = True
+            for kind in kinds(flags):
+                for batch in _batches(run, kind, limits(flags)[kind], before):
+                    if lease.lost.is_set():
+                        raise Stopped("another delivery took this one for dead and goes on in its place")
+                    sender.submit(batch)
+                    if alone:  # wrong credentials show before much is sent
+                        sender.wait()
+                        alone = False
+                sender.wait()
+    except (Stopped, NoRun, Damaged, StoreError, KeyboardInterrupt) as error:
+        ended = error
+        sender.stop(Stopped("over"))
+    finally:
+        live.stop()
+        with contextlib.suppress(KeyboardInterrupt):
+            sender.close(2.0 if isinstance(ended, KeyboardInterrupt) else 5.0)
+            ledger.close()
+    return sender.figures, ended
+
+
+def _routes(flags: argparse.Namespace, credentials: Credentials) -> dict[str, Route]:
+    project = f"&project_id={flags.project_id}" if credentials.service_account is not None else ""
+    routes = {
+        "events": Route(
+            f"/import?strict=1{project}",
+            {
+                "Authorization": credentials.basic(), "Content-Type": "application/x-ndjson",
+                "Content-Encoding": "gzip", "Accept": "application/json",
+            },
+            gzipped,
+            of_import,
+        )
+    }  # fmt: skip
+    if credentials.token is not None:
+        token = credentials.token
+        routes["profiles"] = Route(
+            "/engage?strict=1&verbose=1&ip=0",
+            {"Content-Type": "application/json", "Accept": "application/json"},
+            lambda lines: engage_body(lines, token.reveal()),
+            of_engage,
+        )
+    return routes
+
+
+def _batches(run: DeliveredRun, kind: str, most: tuple[int, int], before: State) -> Iterator[Batch]:
+    """The batches of a kind that the ledger does not have, in order."""
+    for file in run.files[kind]:
+        key = kind, file.path
+        if before.rows.get(key, 0) == file.rows:
+            continue
+        done, rows = before.done.get(key, 0), 0
+        for batch in cut(pieces(run.read(file), file.path), file.path, *most):
+            rows += batch.rows
+            if not done >> batch.ordinal & 1:
+                numbers = range(batch.first_line, batch.first_line + batch.rows)
+                yield Batch(kind, file.path, batch.ordinal, batch.lines, numbers)
+        if rows != file.rows:
+            raise Damaged(f"{file.path} has {rows:,} lines, and {file.rows:,} by the manifest")
+
+
+def _redelivered(run: DeliveredRun, flags: argparse.Namespace, folder: str, before: State) -> list[Batch]:
+    """The refused records as they stand, or as a file mends them, in batches of one file of the run each.
+
+    Raises:
+        UsageError: the file holds what was not refused.
+    """
+    refused: dict[tuple[str, str, int], bytes] = {
+        (kind, file, one.line): one.record for _, kind, file, one in refused_now(folder, before)
+    }
+    if flags.records is not None:
+        refused = _mended(flags.records, refused)
+    batches: list[Batch] = []
+    for (kind, file), group in itertools.groupby(sorted(refused), key=lambda key: key[:2]):
+        if kind not in kinds(flags):
+            continue
+        lines = b""
+        numbers: list[int] = []
+        for key in group:
+            record = refused[key] + b"\n"
+            most_rows, most_bytes = limits(flags)[kind]
+            if numbers and (len(numbers) == most_rows or len(lines) + len(record) > most_bytes):
+                batches.append(Batch(kind, file, 0, lines, tuple(numbers), is_redelivery=True))
+                lines, numbers = b"", []
+            lines += record
+            numbers.append(key[2])
+        if numbers:
+            batches.append(Batch(kind, file, 0, lines, tuple(numbers), is_redelivery=True))
+    return batches
+
+
+def _mended(path: str, refused: dict[tuple[str, str, int], bytes]) -> dict[tuple[str, str, int], bytes]:
+    content = store_for(path).get(path)
+    if content is None:
+        raise UsageError(f"--records {path} is no file")
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    mended: dict[tuple[str, str, int], bytes] = {}
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            said = orjson.loads(line)
+            key, record = (said["kind"], said["file"], said["line"]), said["record"]
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"line {number} of --records {path} has not the form of a line of refused/") from None
+        if key not in refused or not isinstance(record, dict):
+            raise UsageError(f"line {number} of --records {path} is not among the refused records as they stand")
+        mended[key] = orjson.dumps(record)
+    return mended
+
+
+def _report(
+    run: DeliveredRun, flags: argparse.Namespace, folder: str, command: str, figures: Figures, seconds: float,
+    ended: BaseException | None,
+) -> dict[str, Any]:  # fmt: skip
+    state = read_state(folder)
+    found = totals(run, state)
+    messages, examples = write_refused(folder, state)
+    if isinstance(ended, KeyboardInterrupt):
+        status = "interrupted"
+    elif ended is not None:
+        status = "stopped"
+    else:
+        status = "partial" if any(found[kind]["refused"] for kind in kinds(flags)) else "delivered"
+    report = {
+        "status": status,
+        "message": str(ended or ""),
+        "project_id": flags.project_id,
+        "region": flags.region,
+        "run": run.folder,
+        "run_digest": run.digest,
+        "command": command,
+        "flags": dict(sorted(vars(flags).items())),
+        **found,
+        **sent(figures, seconds),
+        "messages": messages,
+        "peak_memory_bytes": _peak_memory(),
+    }
+    store = store_for(folder)
+    store.put(join(folder, "report.json"), orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    store.put(join(folder, "report.html"), page(report, examples, _NEXT[status]).encode("utf-8", "replace"))
+    return report
+
+
+def _peak_memory() -> int:
+    try:
+        import resource
+    except ImportError:
+        return int(psutil.Process().memory_info().rss)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

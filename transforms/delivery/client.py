@@ -1,0 +1,139 @@
+"""Connections to Mixpanel, one a thread and kept alive: ``http.client``, which costs the least of CPU.
+
+Certificates are always checked, by those that ``SSL_CERT_FILE`` names or the system's; ``HTTPS_PROXY`` and ``NO_PROXY``
+are followed, but never to this machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+import urllib.request
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+HOSTS = {"us": "https://api.mixpanel.com", "eu": "https://api-eu.mixpanel.com", "in": "https://api-in.mixpanel.com"}
+APP_HOSTS = {"us": "https://mixpanel.com", "eu": "https://eu.mixpanel.com", "in": "https://in.mixpanel.com"}
+_LONGEST_BODY = 16 << 20
+
+
+class Reply(NamedTuple):
+    """A whole answer; header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class NotTrusted(Exception):
+    """The certificate of the other side was not signed by anybody who is trusted."""
+
+
+class NoAnswer(Exception):
+    """The connection broke, or the answer did not come, or not whole; the message is one line."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is one of this very machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Connection:
+    """One connection to a host, made when it is needed and again after it broke. Not to be shared by threads."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        parts = urlsplit(url)
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._secure else 80)
+        self._prefix = parts.path.rstrip("/")
+        self._timeout = timeout
+        self._proxy = None if is_loopback(url) else _proxy(parts.scheme, self._host)
+        self._connection: http.client.HTTPConnection | None = None
+
+    def ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+        """One request and its whole answer.
+
+        Raises:
+            NotTrusted, NoAnswer: nothing is known of what became of the request.
+        """
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            until = time.monotonic() + self._timeout
+            if self._connection.sock is not None:
+                self._connection.sock.settimeout(self._timeout)
+            self._connection.request(method, self._prefix + path, body, headers)
+            with self._connection.getresponse() as response:
+                content = self._read(response, until)
+                found = {name.lower(): value for name, value in response.getheaders()}
+                if response.will_close:
+                    self.close()
+                return Reply(response.status, found, content)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise NotTrusted(f"{self._host}: {error.verify_message}") from error
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            # The last where another thread closed the connection.
+            self.close()
+            raise NoAnswer(f"{type(error).__name__} {error}".strip()[:300]) from error
+
+    def close(self) -> None:
+        """Let go of the connection; whoever waits for it in another thread is woken."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _read(self, response: http.client.HTTPResponse, until: float) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while part := response.read1(1 << 16):
+            parts.append(part)
+            size += len(part)
+            if time.monotonic() > until:
+                raise TimeoutError(f"the answer was not through after {self._timeout:g} s")
+            if size > _LONGEST_BODY:
+                raise http.client.HTTPException("the answer is too long to be Mixpanel's")
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        return b"".join(parts)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host, port, headers = self._host, self._port, {}
+        if self._proxy is not None:
+            parts = urlsplit(self._proxy if "://" in self._proxy else f"http://{self._proxy}")
+            host, port = parts.hostname or "", parts.port or 80
+            if parts.username:
+                pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+                headers["Proxy-Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        made: http.client.HTTPConnection
+        if self._secure:
+            made = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=ssl.create_default_context())
+        else:
+            made = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        if self._proxy is not None:
+            made.set_tunnel(self._host, self._port, headers)
+        made.connect()
+        made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    if urllib.request.proxy_bypass(host):
+        return None
+    found = urllib.request.getproxies()
+    return found.get(scheme) or found.get("all")
