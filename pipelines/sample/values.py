@@ -197,7 +197,7 @@ class Values:
             return rng.random() < 0.3
         if kind in ("int", "long"):
             return int(rng.uniform(*RANGES.get(name, (10, 4000))))
-        if kind == "float":
+        if kind in ("float", "double"):
             return round(rng.uniform(*RANGES.get(name, (1, 900))), 4)
         if kind.startswith("array"):
             return rng.choice([["https://media.example.com/1.jpg", None] if "?" in kind else ["ip", "user_agent"], []])

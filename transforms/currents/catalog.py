@@ -3,7 +3,8 @@
 The table is ``catalog.json``, one entry an event type; a field is ``[name, avro type, Mixpanel property]`` with an
 optional list of flags (``pii``, ``json``: a JSON document in a string, ``deprecated``). A type ending in ``?`` is
 nullable. A Mixpanel property of null means that the native connector drops the field; a Mixpanel event of null, that it
-does not send the type at all. Source: Braze's public event glossary, Currents release 11.
+does not send the type at all. A type with ``"native": false`` has a form here although no page of Braze's says that the
+connector sends it. Source: Braze's public event glossary, changelog and sample files, up to ``RELEASE``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,14 @@ import functools
 import json
 import re
 from importlib import resources
+
+RELEASE = 12
+"""The newest release of Currents that the catalogue has whole."""
+
+AFTER_RELEASE = frozenset(
+    {"users.campaigns.UniqueReceipt", "users.canvas.sendtodestination.NotSent", "users.canvas.sendtodestination.Sent"}
+)
+"""Types that Braze's sample files have had since then."""
 
 USER_ORPHAN = "users.UserOrphan"
 USER_DELETE_REQUEST = "users.UserDeleteRequest"
@@ -44,6 +53,7 @@ class EventType:
     mixpanel_event: str | None
     partner_page: bool
     removed: str | None
+    native: bool
     fields: tuple[Field, ...]
 
     @functools.cached_property
@@ -53,8 +63,8 @@ class EventType:
 
     @property
     def sent_by_native_connector(self) -> bool:
-        """Whether Braze's own connector sends this type today: the 88 types that have a Mixpanel form."""
-        return self.mixpanel_event is not None and self.removed is None
+        """Whether Braze's own connector sends this type today, as far as Braze's pages say so."""
+        return self.mixpanel_event is not None and self.removed is None and self.native
 
 
 @functools.cache
@@ -67,6 +77,7 @@ def event_types() -> dict[str, EventType]:
             mixpanel_event=entry["mixpanel_event"],
             partner_page=entry["partner_page"],
             removed=entry.get("removed"),
+            native=entry.get("native", True),
             fields=tuple(Field(f[0], f[1], f[2], frozenset(f[3] if len(f) > 3 else ())) for f in entry["fields"]),
         )
         for entry in raw

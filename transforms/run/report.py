@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from transforms.accounting import AccountingError, Tally, check_rejects, check_sum, in_turn
+from transforms.accounting import EXAMPLES, AccountingError, Tally, check_rejects, check_sum, in_turn
 from transforms.currents import catalog
 from transforms.elements import process_key
 from transforms.mixpanel.outcomes import OUTCOMES
@@ -196,6 +196,13 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     if report["unknown_types"]:
         types = _counted(len(report["unknown_types"]), "event type")
         found.append(f"{types} that the catalogue lacks, sent with all fields as they are: see the report")
+    beside = _sent_beside_native(report["rows_by_type"])
+    if flags.get("native_since") is not None and beside:
+        named = ", ".join(beside[:EXAMPLES]) + (", …" if len(beside) > EXAMPLES else "")
+        found.append(
+            f"{_counted(len(beside), 'event type')} sent beside the native connector, since no page of Braze's says "
+            f"that it sends them: {named}; if it does, leave them out with --exclude_events"
+        )
     contested = report["identity"].get("contested_devices", 0)
     if contested and flags.get("device_links") != "none":
         found.append(f"{_counted(contested, 'device')} shared by several known users, linking nobody")
@@ -203,6 +210,16 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         devices = _counted(report["identity"]["quarantined_devices"], "device")
         found.append(f"{devices} with more profiles than --max_profiles_per_device, linking nobody")
     return found
+
+
+def _sent_beside_native(rows_by_type: dict[str, dict[str, int]]) -> list[str]:
+    """Types with events that Braze may have begun to send by its connector; those that it has removed are none."""
+    known = catalog.event_types()
+    return sorted(
+        kind
+        for kind, rows in rows_by_type.items()
+        if rows["events"] and (kind not in known or not (known[kind].native or known[kind].removed))
+    )
 
 
 def _counted(number: int, noun: str) -> str:
