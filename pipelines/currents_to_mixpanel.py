@@ -100,6 +100,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
         started=started,
         launcher_process=os.getpid() if options.submission.local else 0,
         listing=export.left_out.figures(settings.read_until),
+        coverage=export.coverage.figures(),
     )
     work: Work = ()
     try:

@@ -126,6 +126,18 @@ def example() -> dict[str, Any]:
         },
         "files": {"read": 17_280, "bytes": 1_482_330_112},
         "units": 41,
+        "coverage": {
+            "first_hour": "2025-09-20T00:00Z", "last_hour": "2025-11-21T23:00Z", "files_without_hour": 3,
+            "gaps_found": 2,
+            "gaps": [
+                {"event_type": None, "from": "2025-10-01T04:00Z", "until": "2025-10-08T11:00Z", "hours": 175},
+                {"event_type": "users.messages.email.Open", "from": "2025-11-01T04:00Z", "until": "2025-11-03T04:00Z",
+                 "hours": 48},
+            ],
+            "by_type": {"users.messages.email.Open": {
+                "first_hour": "2025-09-20T00:00Z", "last_hour": "2025-11-21T23:00Z", "hours_with_files": 1_300,
+            }},
+        },
         "type_conflicts": {
             "files": 2,
             "examples": [

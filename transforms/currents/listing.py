@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
+from transforms.currents.coverage import Coverage
 from transforms.currents.left_out import Kind, LeftOut
 from transforms.currents.narrowing import Hours, Skipped, narrowed_by
 from transforms.currents.paths import (
@@ -46,6 +47,7 @@ class Export:
         digest: SHA-256 over names, sizes and versions in the fixed order.
         event_types: those that paths name; None where a file's path names none, or where there are very many.
         left_out: what was listed and is not read.
+        coverage: the hours that have files, by type.
         units: how many units there are; ``packed_bytes`` is what they take together as elements.
     """
 
@@ -54,6 +56,7 @@ class Export:
         self.bytes = 0
         self.event_types: frozenset[str] | None = frozenset()
         self.left_out = LeftOut()
+        self.coverage = Coverage()
         self._hash = hashlib.sha256()
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOLED_IN_MEMORY)  # noqa: SIM115 (ends with the run)
         self._starts = [0]
@@ -89,6 +92,7 @@ class Export:
         for file in files:
             lines.append(f"\n{file.name}\0{file.size}\0{file.version}")
             types.add(file.event_type or "")
+            self.coverage.add(file)
         self._hash.update("".join(lines).encode("utf-8", "surrogateescape"))
         self.event_types = self._with_types(types)
         size = sum(file.size for file in files)

@@ -13,7 +13,7 @@ from transforms.accounting import EXAMPLES, AccountingError, Tally, check_reject
 from transforms.currents import catalog
 from transforms.elements import process_key
 from transforms.mixpanel.outcomes import OUTCOMES
-from transforms.run import not_read
+from transforms.run import file_gaps, not_read
 from transforms.run.publication import Written, finish
 from transforms.run.report_html import render
 from transforms.settings import Plan, Settings
@@ -33,6 +33,7 @@ class RunContext:
     started: float
     launcher_process: int  # 0 where it is on another machine than the workers
     listing: dict[str, Any] = dataclasses.field(default_factory=dict)  # ``LeftOut.figures``
+    coverage: dict[str, Any] = dataclasses.field(default_factory=dict)  # ``Coverage.figures``
 
 
 def publish_run(context: RunContext, files: Sequence[Written], total: Tally) -> bytes:
@@ -133,6 +134,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
         "damaged": {key: damaged[key] for key in ("files", "blocks", "whole_files", "rows_lost", "examples")},
         "files": total["files"],
         "listing": context.listing,
+        "coverage": context.coverage,
         "units": context.plan.units,
         "type_conflicts": {"files": 0, "examples": [], **total.get("type_conflicts", {})},
         "unknown_types": {
@@ -176,6 +178,7 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
             "and all of the rest is kept; rejects/ says what is wrong with each and how to cure it"
         )
     found += not_read.warnings(report.get("listing") or {})
+    found += file_gaps.warnings(report.get("coverage") or {})
     if flags.get("since") is not None or flags.get("until") is not None:
         found.append(
             "identity has seen only the hours between --since and --until, and files without date=: a device that "

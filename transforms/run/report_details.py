@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from transforms.run import not_read
+from transforms.run import file_gaps, not_read
 from transforms.run import report_charts as charts
 from transforms.run.report_markup import (
     Html,
@@ -104,6 +104,8 @@ def left_out(report: Mapping[str, Any]) -> Html:
         parts.append(block("Damaged files", _damage(report["damaged"])))
     if report.get("listing"):
         parts.append(block("Files that were not read", not_read.shown(report["listing"])))
+    if report.get("coverage"):
+        parts.append(block("Hours covered", file_gaps.shown(report["coverage"])))
     return section("left-out", "What was left out", "".join(parts))
 
 
