@@ -124,6 +124,19 @@ def parser() -> Parser:
         help="a device with more says nothing (default 20)",
     )
     group.add_argument(
+        "--no_id", metavar="WORD[,WORD…]", help="more words that are nobody's id, beside null, guest and the like"
+    )
+    group.add_argument(
+        "--max_profiles_per_known_user", type=_positive, default=1_000, metavar="N",
+        help="an external id with more is a crowd's, a placeholder in all likelihood (default 1000)",
+    )  # fmt: skip
+    group.add_argument(
+        "--crowd_ids",
+        choices=("keep", "drop"),
+        default="keep",
+        help="drop: an external id of a crowd is no known user (default keep, with a warning)",
+    )
+    group.add_argument(
         "--truth", metavar="FILE", help="a JSON file, profile to person, to score the identities against"
     )
 

@@ -23,6 +23,7 @@ from pipelines.pass_through import DIRECT
 from pipelines.runners import Submission, submission
 from transforms.currents import catalog
 from transforms.currents.paths import HOUR
+from transforms.identity.ids import folded
 from transforms.mixpanel.names import glob_regex
 from transforms.settings import Settings
 
@@ -129,6 +130,9 @@ def _options(given: argparse.Namespace) -> Options:
             id_merge=given.id_merge,
             device_links=given.device_links,
             max_profiles_per_device=given.max_profiles_per_device,
+            max_profiles_per_known_user=given.max_profiles_per_known_user,
+            crowd_ids=given.crowd_ids,
+            no_id=_words("--no_id", given.no_id),
             max_reject_share=given.max_reject_share,
             max_block_mb=given.max_block_mb,
             mixed_workspaces=given.mixed_workspaces,
@@ -192,6 +196,11 @@ def _list(flag: str, text: str) -> tuple[str, ...]:
     if not items:
         raise UsageError(f"{flag} is empty: give it a value or leave it out")
     return items
+
+
+def _words(flag: str, text: str | None) -> tuple[str, ...]:
+    """Words as they are compared, in one order, so that the same words are the same run."""
+    return tuple(sorted({folded(word) for word in _list(flag, text)})) if text is not None else ()
 
 
 def _time(flag: str, text: str) -> int:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from tests.oracle_identity import EXTERNAL, USER, LinkKey, Node, Row, resolve
+from tests.oracle_identity import EXTERNAL, USER, LinkKey, Node, Row, find_crowd, resolve
 from tests.oracle_values import compact, cut, insert_id, is_sent, limited, named, parse_object, unreserved
 from transforms.currents import catalog
 
@@ -143,9 +143,16 @@ def run(
     profile_updates: str = "set",
     max_profiles_per_device: int = 20,
     tag: str | None = None,
+    no_id: Sequence[str] = (),
+    max_profiles_per_known_user: int = 1000,
+    crowd_ids: str = "keep",
 ) -> Expected:
     """What the job must publish for these files under these flags."""
-    rows = read_rows(files)
+    words = frozenset(word.strip().casefold() for word in no_id)
+    rows = [row._replace(no_id=words) for row in read_rows(files)]
+    if crowd_ids == "drop":
+        crowd = frozenset(find_crowd(rows, now, max_profiles_per_known_user))
+        rows = [row._replace(crowd=crowd) for row in rows]
     identities = resolve(rows, now, device_links, max_profiles_per_device)
 
     def asked_for(event_type: str) -> bool:
@@ -192,8 +199,8 @@ def run(
             "excluded": not update
             and any(fnmatch.fnmatchcase(event_name(row), glob.replace("[", "[[]")) for glob in exclude_events),
             "native_drops": id_merge == "native" and not own,
-            "left_to_native": native_since is not None and row.record["time"] >= native_since and own is not None
-            and entry is not None and entry.sent_by_native_connector,
+            "left_to_native": native_since is not None and row.record["time"] >= native_since
+            and row.sent_by_connector() and entry is not None and entry.sent_by_native_connector,
             "anonymous": unrecognised and (
                 anonymous == "none" or (anonymous == "behaviors" and not event_type.startswith(catalog.BEHAVIORS))
             ),

@@ -34,20 +34,42 @@ DISALLOWED = frozenset(
         "lmy47d",
     }
 )
+NOBODY = {
+    "[object object]", "(null)", "<null>", "nan", "guest", "not_authenticated", "(not set)", "undefined undefined",
+}  # fmt: skip
+STOCK_DEVICES = {
+    "9774d56d682e549c", "e21833235b6eef10", "012345678912345", "0123456789abcdef", "02:00:00:00:00:00",
+    "00:00:00:00:00:00", "***************",
+}  # fmt: skip
 EARLIEST_TIME = 31_536_000  # 1971-01-01T00:00Z
 
 
 class Row(NamedTuple):
-    """One decodable row; ``record`` holds its columns with 32-bit floats already in shortest form."""
+    """One decodable row; ``record`` holds its columns with 32-bit floats already in shortest form.
+
+    ``no_id``: words that are no ids in this run. ``crowd``: external ids that the run drops.
+    """
 
     file: str
     number: int
     event_type: str
     record: dict[str, Any]
+    no_id: frozenset[str] = frozenset()
+    crowd: frozenset[str] = frozenset()
 
     def usable(self, column: str) -> str | None:
-        value = self.record.get(column)
-        return value if is_usable(value) else None
+        value: str | None = self.record.get(column)
+        words = self.no_id | (STOCK_DEVICES if column == DEVICE else set())
+        if not is_usable(value) or value is None or value.strip().casefold() in words:
+            return None
+        if column == EXTERNAL and (value in self.crowd or value.strip().startswith("$device:")):
+            return None
+        return value
+
+    def sent_by_connector(self) -> bool:
+        """With an external id as Braze sees it, unless Mixpanel would refuse it."""
+        value = self.record.get(EXTERNAL)
+        return bool(value) and value.strip().casefold() not in DISALLOWED
 
     def valid_time(self, now: int) -> bool:
         time = self.record.get("time")
@@ -63,7 +85,17 @@ class Identities(NamedTuple):
 
 def is_usable(value: str | None) -> bool:
     trimmed = (value or "").strip().casefold()
-    return trimmed not in DISALLOWED and trimmed.strip("0-") != ""
+    return trimmed not in DISALLOWED | NOBODY and trimmed.strip("0-") != ""
+
+
+def find_crowd(rows: list[Row], now: int, limit: int) -> dict[str, int]:
+    """The external ids that more than ``limit`` profiles carry, and how many do."""
+    profiles: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        external, profile = row.usable(EXTERNAL), row.usable(USER)
+        if external and profile and row.valid_time(now) and row.event_type != catalog.USER_ORPHAN:
+            profiles[external].add(profile)
+    return {external: len(those) for external, those in profiles.items() if len(those) > limit}
 
 
 def typed(node: Node) -> bytes:

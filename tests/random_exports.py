@@ -157,6 +157,9 @@ def _random_row(rng: random.Random, event_type: str, columns: dict[str, str]) ->
         person = values.PROFILES.index(row["user_id"]) // 2
         own = {"external_user_id": values.KNOWN_USERS[person] if person % 3 else None, "device_id": f"own-{person}"}
         row |= {name: value for name, value in own.items() if row.get(name) is not None and columns[name][-1] == "?"}
+    for name, words in (("external_user_id", values.NO_USERS), ("device_id", values.STOCK_DEVICES)):
+        if row.get(name) in values.JUNK:  # drawn from the row, so that the rest of the export stays as it was
+            row[name] = random.Random(repr(row)).choice([row[name], *words])
     if event_type == catalog.PROFILE_UPDATE and row.get("custom_attributes") is not None:
         row["custom_attributes"] = values.custom_attributes(rng)
     return row

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from transforms.identity import tables as module
 from transforms.identity.columns import bytewise_order
-from transforms.identity.ids import DISALLOWED, ID_TYPES, usable
+from transforms.identity.ids import (
+    DEVICE_ID,
+    DISALLOWED,
+    EXTERNAL_USER_ID,
+    ID_TYPES,
+    NOBODY,
+    STOCK_DEVICES,
+    USER_ID,
+    sent_by_connector,
+    usable,
+)
 from transforms.identity.links import (
     LINKS,
     NODES,
@@ -30,36 +40,82 @@ from transforms.identity.links import (
 Row = dict[str, Any]
 
 
-def usable_by_hand(text: Any) -> bool:
+def usable_by_hand(text: Any, id_type: int = USER_ID, no_id: tuple[str, ...] = ()) -> bool:
     if text is None:
         return False
     folded = text.strip().casefold()
-    return folded not in DISALLOWED and bool(folded) and set(folded) > set() and not set(folded) <= {"0", "-"}
+    if id_type == EXTERNAL_USER_ID and text.strip().startswith("$device:"):
+        return False
+    words = DISALLOWED | NOBODY | set(no_id) | (STOCK_DEVICES if id_type == DEVICE_ID else set())
+    return folded not in words and bool(folded) and set(folded) > set() and not set(folded) <= {"0", "-"}
+
+
+def users(texts: pa.Array) -> list[bool]:
+    found: list[bool] = usable(texts, USER_ID).tolist()
+    return found
 
 
 @pytest.mark.parametrize("around", ["{}", " {}", "{}\t", "\u00a0{}\u2003", "\x1f{}\x85"])
-@pytest.mark.parametrize("word", [*sorted(DISALLOWED), "", "0000", "--", "0-0-0", "un\u212anown", "fal\u017fe"])
+@pytest.mark.parametrize("word", [*sorted(DISALLOWED | NOBODY), "", "000", "--", "0-0", "un\u212anown", "fal\u017fe"])
 def test_ids_that_name_no_one(word: str, around: str) -> None:
     texts = [around.format(text) for text in (word, word.upper(), word.title())]
-    assert usable(pa.array([*texts, None])).tolist() == [False] * 4
+    for id_type in (DEVICE_ID, EXTERNAL_USER_ID, USER_ID):
+        assert usable(pa.array([*texts, None]), id_type).tolist() == [False] * 4
+
+
+@pytest.mark.parametrize("around", ["{}", " {}", "\u3000{}\n"])
+@pytest.mark.parametrize("device", sorted(STOCK_DEVICES))
+def test_stock_devices_are_no_devices_and_may_be_anything_else(device: str, around: str) -> None:
+    texts = pa.array([around.format(text) for text in (device, device.upper())])
+    assert not usable(texts, DEVICE_ID).any()
+    assert usable(texts, USER_ID).all()
+    assert usable(texts, EXTERNAL_USER_ID).all()
+
+
+def test_an_external_id_that_mixpanel_would_take_for_a_device_is_no_known_user() -> None:
+    texts = pa.array(["$device:p", " $device:p", "\u00a0$device:", "$device", "$Device:p", "a$device:p", "$devices:p"])
+    assert usable(texts, EXTERNAL_USER_ID).tolist() == [False] * 3 + [True] * 4
+    assert usable(texts, USER_ID).all()
+
+
+def test_own_words_are_nobody_in_any_case_and_alphabet() -> None:
+    texts = pa.array(["Kein Nutzer", "\u2003kein nutzer", "KEIN", "ПРИВЕТ", "stra\u00dfe", "STRASSE", "kein nutzer 1"])
+    no_id = ("kein nutzer", "привет", "strasse", "a word as long as any that an application could ever send")
+    assert usable(texts, EXTERNAL_USER_ID, no_id).tolist() == [False, False, True, False, False, False, True]
+    assert usable(texts, EXTERNAL_USER_ID).all()
+
+
+def test_the_connector_sends_what_is_not_empty_and_not_refused_by_mixpanel() -> None:
+    sent = ["guest", "(null)", "ada", " ", "000", "$device:p", "\u00e9", "null.", "9774d56d682e549c"]
+    refused = ["", None, "null", "NULL", " None ", "0", "-1", "00000000-0000-0000-0000-000000000000", "\u2003nil", "[]"]
+    assert sent_by_connector(pa.array(sent)).tolist() == [True] * len(sent)
+    assert sent_by_connector(pa.array(refused)).tolist() == [False] * len(refused)
+    assert sent_by_connector(pa.array([*sent, "x" * 1_000_000])).tolist() == [True] * len(sent) + [False]
 
 
 def test_usable_ids_stay_usable() -> None:
     texts = ["0a", "00-1", "-", "a nil", "nil.", "anonymou", "1", "-2", "é", " x ", "000é", "nonе", "[ ]", "0\u00a00"]
     expected = [text != "-" for text in texts]
-    assert usable(pa.array(texts)).tolist() == expected
-    assert usable(pa.array(texts)[3:9]).tolist() == expected[3:9]
-    assert usable(pa.array(texts, pa.large_string())).tolist() == expected
+    assert users(pa.array(texts)) == expected
+    assert users(pa.array(texts)[3:9]) == expected[3:9]
+    assert users(pa.array(texts, pa.large_string())) == expected
 
 
-SOME = st.one_of(st.sampled_from([*sorted(DISALLOWED), " ", "0", "É", "\u2003", "-"]), st.text(max_size=4))
+WORDS = [*sorted(DISALLOWED | NOBODY | STOCK_DEVICES), "$device:", "$", " ", "0", "É", "\u2003", "-"]
+SOME = st.one_of(st.sampled_from(WORDS), st.text(max_size=4))
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.one_of(st.none(), st.tuples(SOME, SOME).map("".join)), max_size=20), st.integers(0, 3))
-def test_usable_equals_the_rule(texts: list[str | None], skip: int) -> None:
+@given(
+    st.lists(st.one_of(st.none(), st.tuples(SOME, SOME).map("".join)), max_size=20),
+    st.integers(0, 3),
+    st.sampled_from([DEVICE_ID, EXTERNAL_USER_ID, USER_ID]),
+    st.lists(SOME.map(lambda text: text.strip().casefold()), max_size=2).map(tuple),
+)
+def test_usable_equals_the_rule(texts: list[str | None], skip: int, id_type: int, no_id: tuple[str, ...]) -> None:
     array = pa.array(texts, pa.string())[skip:]
-    assert usable(array).tolist() == [usable_by_hand(text) for text in texts[skip:]]
+    expected = [usable_by_hand(text, id_type, no_id) for text in texts[skip:]]
+    assert usable(array, id_type, no_id).tolist() == expected
 
 
 @settings(max_examples=100, deadline=None)

@@ -41,6 +41,11 @@ CASES: list[tuple[int, dict[str, Any]]] = [
     (10, {"max_profiles_per_device": 1, "deleted_users": "send", "device_links": "first"}),
     (12, {"events_since": NOW - 4000, "exclude_events": ("Purchase",)}),
     (13, {"events_since": NOW - 5000, "events_until": NOW - 3000, "deleted_users": "send"}),
+    (14, {"crowd_ids": "drop", "max_profiles_per_known_user": 2, "device_links": "first"}),
+    (15, {"crowd_ids": "drop", "max_profiles_per_known_user": 1, "native_since": NOW - 90_000, "anonymous": "none"}),
+    (16, {"no_id": ("Same-String ", "bob", "ПРИВЕТ", "日本", "tablet"), "native_since": NOW - 90_000}),
+    (17, {"crowd_ids": "drop", "max_profiles_per_known_user": 1, "id_merge": "none", "no_id": ("alice",)}),
+    (18, {"crowd_ids": "drop", "max_profiles_per_known_user": 1, "id_merge": "native"}),
     (11, {"id_merge": "native", "native_since": NOW - 3600, "users_share": 0.7, "device_links": "none"}),
 ]
 CODECS = ("null", "deflate", "snappy", "zstandard", "bzip2", "xz")

@@ -18,6 +18,8 @@ EXAMPLES = 20
 SHOWN = 500
 """Characters of a value that an example or a figure's name shows."""
 
+# Below these, names come from the data, and one that begins as a maximum's does is a count all the same.
+_NAMED_BY_DATA = frozenset({"limits", "unknown_columns", "external_ids_left_out"})
 _NAMES_KEPT = 100
 _TYPES_KEPT = 1_000
 _OTHERS = "(others)"
@@ -28,21 +30,21 @@ class AccountingError(Exception):
     """Figures that must agree do not: something was lost or doubled on the way. Nothing is published then."""
 
 
-def merge(into: Tally, other: Tally) -> Tally:
-    """Add one tally to another, in place; returns the first.
+def merge(into: Tally, other: Tally, *, maxima: bool = True) -> Tally:
+    """Add one tally to another, in place; returns the first. Without ``maxima`` all numbers are counts.
 
     >>> merge({"rows": {"a": 1}}, {"rows": {"a": 2, "b": 1}})
     {'rows': {'a': 3, 'b': 1}}
     """
     for key, value in other.items():
         mine = into.get(key)
-        if mine is None:
-            into[key] = merge({}, value) if isinstance(value, dict) else _first(value)
-        elif isinstance(value, dict):
-            merge(mine, value)
+        if isinstance(value, dict):
+            into[key] = merge({} if mine is None else mine, value, maxima=maxima and key not in _NAMED_BY_DATA)
+        elif mine is None:
+            into[key] = _first(value)
         elif isinstance(value, list):
             into[key] = _first([*mine, *value])
-        elif key.startswith("max_"):
+        elif maxima and key.startswith("max_"):
             into[key] = max(mine, value)
         else:
             into[key] = mine + value
@@ -173,6 +175,8 @@ def bound(total: Tally, names: int = _NAMES_KEPT, types: int = _TYPES_KEPT) -> T
         for event, keys in events.items():
             events[event] = _most(keys, names)
         total["limits"][kind] = _most_by(events, names, named=True)
+    for reason, ids in total.get("external_ids_left_out", {}).items():
+        total["external_ids_left_out"][reason] = _most(ids, names)
     columns: dict[str, Tally] = total.get("unknown_columns", {})
     for event_type, counts in columns.items():
         columns[event_type] = _most(counts, names)
@@ -193,8 +197,9 @@ def _most_by(by_name: dict[str, dict[str, int]], most: int, *, named: bool) -> d
         return by_name
     kept = _most({name: sum(counts.values()) for name, counts in by_name.items()}, most)
     small = {name: counts for name, counts in by_name.items() if name in kept and name != _OTHERS}
-    others = merged(counts for name, counts in by_name.items() if name not in small)
-    return {**small, _OTHERS: {_OTHERS: sum(others.values())} if named else others}
+    rest = [counts for name, counts in by_name.items() if name not in small]
+    others = {_OTHERS: sum(sum(counts.values()) for counts in rest)} if named else merged(rest)
+    return {**small, _OTHERS: others}
 
 
 def _most(counts: dict[str, int], most: int) -> dict[str, int]:

@@ -24,7 +24,7 @@ Keyed = tuple[int, bytes]
 MAXIMUM_BYTES = 8_000_000
 
 LINKS, NODES, DELETED, WORKSPACES = b"L", b"N", b"D", b"W"
-UNIT, ASKED, ANSWER, KEYS, REPEATS = b"U", b"Q", b"A", b"K", b"R"
+UNIT, ASKED, ANSWER, CROWD, KEYS, REPEATS = b"U", b"Q", b"A", b"C", b"K", b"R"
 RESOLVED, ATTRIBUTES, PERSON_MONTHS, FILE, TALLY = b"P", b"V", b"M", b"F", b"T"
 
 KINDS = {
@@ -35,6 +35,7 @@ KINDS = {
     UNIT: "units",
     ASKED: "profiles asked for",
     ANSWER: "answers",
+    CROWD: "dropped external ids",
     KEYS: "event ids",
     REPEATS: "repeats",
     RESOLVED: "resolved profiles",

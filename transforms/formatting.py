@@ -20,6 +20,7 @@ from transforms.currents.units import UnitReader
 from transforms.elements import (
     ANSWER,
     ATTRIBUTES,
+    CROWD,
     FILE,
     PERSON_MONTHS,
     REPEATS,
@@ -97,7 +98,8 @@ class _FormatUnit(beam.DoFn):
         told = _Told.of(number, parts, meter)
         largest = self._settings.max_block_mb << 20
         reader = UnitReader(told.unit, told.checksums, self._plan.read_concurrency, largest)
-        formatter = UnitFormatter([file.name for file in told.unit.files], told.answers, self._settings)
+        names = [file.name for file in told.unit.files]
+        formatter = UnitFormatter(names, told.answers, self._settings, told.crowd)
         seen = np.zeros(told.row_count, bool)
         repeats = np.zeros(told.row_count, bool)
         repeats[told.drop] = True
@@ -146,6 +148,7 @@ class _Told:
     row_count: int
     rows: int
     answers: pa.Table
+    crowd: pa.Array
     drop: np.ndarray
     kept_for: np.ndarray
 
@@ -154,6 +157,7 @@ class _Told:
         head, unit_bytes = None, b""
         answered = keys = 0
         tables: list[pa.Table] = []
+        crowd: list[pa.Array] = []
         drops, kept = [], []
         for element in parts:
             tag, body = untagged(meter.received(element))
@@ -165,6 +169,11 @@ class _Told:
                 answered += count
                 if block:
                     tables.append(unpack(block))
+            elif tag == CROWD:
+                count, block = unnumbered(body)
+                answered += count
+                if block:
+                    crowd.append(array(unpack(block)["id"]))
             elif tag == REPEATS:
                 count, block = unnumbered(body)
                 keys += count
@@ -173,7 +182,7 @@ class _Told:
                 kept.append(kept_for)
         if head is None or answered != head["asked"] or keys != head["keys"]:
             raise AccountingError(
-                f"unit [{number}] got answers for {answered} profiles and {keys} event ids, and asked {head}: "
+                f"unit [{number}] got answers for {answered} ids and {keys} event ids, and asked {head}: "
                 "the runner lost or doubled elements; run again, or on another runner"
             )
         nothing = np.zeros(0, np.int64)
@@ -183,6 +192,7 @@ class _Told:
             row_count=head["row_count"],
             rows=head["rows"],
             answers=pa.concat_tables(tables).combine_chunks() if tables else ANSWERS.empty_table(),
+            crowd=array(pa.chunked_array(crowd, pa.string())),
             drop=np.concatenate([nothing, *drops]),
             kept_for=np.concatenate([nothing, *kept]),
         )

@@ -56,7 +56,7 @@ def _unit(_: int, body: bytes) -> Iterator[Row]:
 def _asked(_: int, body: bytes) -> Iterator[Row]:
     unit, block = unnumbered(body)
     for row in unpack(block).to_pylist():
-        yield {"unit": unit, "profile": row["id"]}
+        yield {"unit": unit, "profile" if row["id_type"] == USER_ID else "external_user_id": row["id"]}
 
 
 def _keys(_: int, body: bytes) -> Iterator[Row]:
@@ -75,6 +75,12 @@ def _profiles(_: int, body: bytes) -> Iterator[Row]:
     _, block = unnumbered(body)
     for row in unpack(block).to_pylist() if block else ():
         yield {**row, "via": VIA[row["via"]]}
+
+
+def _crowd(_: int, body: bytes) -> Iterator[Row]:
+    _, block = unnumbered(body)
+    for row in unpack(block).to_pylist() if block else ():
+        yield {"external_user_id": row["id"]}
 
 
 def _repeats(unit: int, body: bytes) -> Iterator[Row]:
@@ -105,6 +111,7 @@ _KINDS: dict[bytes, tuple[str, Callable[[int, bytes], Iterator[Row]]]] = {
     elements.ASKED: ("asked", _asked),
     elements.KEYS: ("key", _keys),
     elements.ANSWER: ("answer", _answers),
+    elements.CROWD: ("crowd", _crowd),
     elements.REPEATS: ("repeat", _repeats),
     elements.RESOLVED: ("resolved", _profiles),
     elements.ATTRIBUTES: ("attribute", _table),

@@ -63,8 +63,9 @@ class ReadIds(beam.PTransform):
     """Reads the id columns of work units: who was seen with whom, and which event ids there are.
 
     In: ``(unit number, Unit.to_bytes())``. Out, tagged: ``LINKS`` (shard; links, lone ids, deleted profiles or
-    workspaces), ``ASKED`` (shard; the profiles a unit must be told about), ``KEYS`` (shard; a unit's event-id keys),
-    ``UNITS`` (unit number; the unit with its checksums and counts), ``TALLIES`` (0; figures).
+    workspaces), ``ASKED`` (shard; the profiles a unit must be told about, and its external ids where crowd ids are
+    dropped), ``KEYS`` (shard; a unit's event-id keys), ``UNITS`` (unit number; the unit with its checksums and counts),
+    ``TALLIES`` (0; figures).
 
     Example: a row with user_id "p1" and external_user_id "ada" becomes one link::
 
@@ -112,13 +113,13 @@ class _ReadIds(beam.DoFn):
         # Every shard has an element, so that the resolver runs on an export without ids too.
         workspaces = tagged(WORKSPACES, orjson.dumps({"workspaces": found.workspaces}))
         yield TaggedOutput(ReadIds.LINKS, (0, meter.sent(workspaces)))
-        for shard, block in found.profiles:
+        for shard, block in found.asked:
             yield TaggedOutput(ReadIds.ASKED, (shard, meter.sent(tagged(ASKED, numbered(number, block)))))
         for shard, block in found.keys:
             yield TaggedOutput(ReadIds.KEYS, (shard, meter.sent(tagged(KEYS, numbered(number, block)))))
         head = {
             "checksums": found.checksums,
-            "asked": found.asked,
+            "asked": found.asked_count,
             "keys": found.key_count,
             "rows": found.rows,
             "row_count": found.row_count,

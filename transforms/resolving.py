@@ -16,6 +16,7 @@ from transforms.accounting import AccountingError, Tally, merge
 from transforms.elements import (
     ANSWER,
     ASKED,
+    CROWD,
     DELETED,
     FILE,
     LINKS,
@@ -32,11 +33,12 @@ from transforms.elements import (
     untagged,
 )  # fmt: skip
 from transforms.identity import repeats
-from transforms.identity.answers import answer_table, identity_files
+from transforms.identity.answers import answer_table, crowd_table, identity_files
 from transforms.identity.certificate import certify
 from transforms.identity.columns import array
 from transforms.identity.evidence import WORKSPACES_KEPT, sharded
 from transforms.identity.forest import resolve
+from transforms.identity.ids import EXTERNAL_USER_ID
 from transforms.identity.links import LinkTable, NodeTable, split, unpack
 from transforms.identity.score import score
 from transforms.identity.tables import undirected
@@ -64,7 +66,8 @@ class ResolveIdentities(beam.PTransform):
     """Finds out which ids are one person, proves it, and writes ``identities/``.
 
     In: ``ReadIds.LINKS`` (shard; links, lone ids, deleted profiles, workspaces). Out, tagged: ``RESOLVED`` (shard; the
-    profiles with a known user, or deleted), ``FILES`` (0; manifest entries), ``TALLIES`` (0; figures).
+    profiles with a known user, or deleted; the dropped external ids), ``FILES`` (0; manifest entries), ``TALLIES`` (0;
+    figures).
 
     Raises:
         CertificateError: the result contradicts itself; nothing is published.
@@ -160,6 +163,8 @@ class _Resolve(beam.DoFn):
             gathered.nodes,
             device_links=self._settings.device_links,
             max_profiles_per_device=self._settings.max_profiles_per_device,
+            crowd_ids=self._settings.crowd_ids,
+            max_profiles_per_known_user=self._settings.max_profiles_per_known_user,
         )
         certify(resolution.links, resolution.ids)
         figures = dict(resolution.figures)
@@ -171,12 +176,14 @@ class _Resolve(beam.DoFn):
             written = publish_file(self._output, path, data, rows)
             yield TaggedOutput(ResolveIdentities.FILES, (0, tagged(FILE, written.to_bytes())))
         answers = answer_table(resolution.profiles, array(gathered.deleted["id"]))
-        of_shard: dict[int, list[bytes]] = {shard: [] for shard in range(self._plan.id_shards)}
+        of_shard: dict[int, list[tuple[bytes, bytes]]] = {shard: [] for shard in range(self._plan.id_shards)}
         for shard, block in sharded(answers, "profile", self._plan.id_shards):
-            of_shard[shard].append(block)
+            of_shard[shard].append((RESOLVED, block))
+        for shard, block in sharded(crowd_table(resolution.dropped), "id", self._plan.id_shards):
+            of_shard[shard].append((CROWD, block))
         for shard, blocks in of_shard.items():  # each says how many there are, one at least: none may be lost unseen
-            for block in blocks or [b""]:
-                yield shard, meter.sent(tagged(RESOLVED, numbered(max(1, len(blocks)), block)))
+            for tag, block in blocks or [(RESOLVED, b"")]:
+                yield shard, meter.sent(tagged(tag, numbered(max(1, len(blocks)), block)))
         counts: Tally = {"identity": figures, "identity_files": paths, "deleted_profiles": gathered.deleted.num_rows}
         merge(counts, gathered.traffic)
         yield TaggedOutput(ResolveIdentities.TALLIES, meter.tally(counts))
@@ -198,7 +205,8 @@ class AnswerUnits(beam.PTransform):
     """Tells each unit who its profiles are.
 
     In: a dict of ``asked`` (``ReadIds.ASKED``) and ``resolved`` (``ResolveIdentities.RESOLVED``), both keyed by shard.
-    Out: (unit number; how many profiles are answered for, and the known or deleted ones of them).
+    Out: (unit number; how many ids are answered for, and the profiles of them that are known or deleted, or the
+    external ids of them that were dropped).
 
     Raises:
         AccountingError: a shard did not get all that was resolved for it.
@@ -221,7 +229,7 @@ class AnswerUnits(beam.PTransform):
 class _Answer(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
         asked: list[bytes] = []
-        tables: list[pa.Table] = []
+        tables: dict[bytes, list[pa.Table]] = {RESOLVED: [], CROWD: []}
         resolved, expected = 0, 1
         for item in element[1]:
             tag, body = untagged(item)
@@ -231,22 +239,29 @@ class _Answer(beam.DoFn):
             expected, block = unnumbered(body)
             resolved += 1
             if block:
-                tables.append(unpack(block))
+                tables[tag].append(unpack(block))
         if resolved != expected:
             raise AccountingError(
                 f"shard [{element[0]}] got {resolved} elements of resolved profiles, and there must be [{expected}]: "
                 "the runner lost or doubled elements; run again, or on another runner"
             )
-        table = pa.concat_tables(tables).combine_chunks() if tables else None
+        known, crowd = (pa.concat_tables(found).combine_chunks() if found else None for found in tables.values())
         for body in asked:
             unit, block = unnumbered(body)
-            profiles = array(unpack(block)["id"])
-            blocks = [b""]
-            if table is not None:
-                found = pc.index_in(profiles, value_set=table["profile"]).drop_null()
-                blocks = split(table.take(found)) or blocks
-            for count, answer in zip(_shares(len(profiles), len(blocks)), blocks, strict=True):
-                yield unit, tagged(ANSWER, numbered(count, answer))
+            nodes = unpack(block)
+            ids, external = array(nodes["id"]), pc.equal(array(nodes["id_type"]), EXTERNAL_USER_ID)
+            for tag, some, table, key in (
+                (ANSWER, ids.filter(pc.invert(external)), known, "profile"),
+                (CROWD, ids.filter(external), crowd, "id"),
+            ):
+                if not len(some):
+                    continue
+                blocks = [b""]
+                if table is not None:
+                    found = pc.index_in(some, value_set=table[key]).drop_null()
+                    blocks = split(table.take(found)) or blocks
+                for count, answer in zip(_shares(len(some), len(blocks)), blocks, strict=True):
+                    yield unit, tagged(tag, numbered(count, answer))
 
 
 def _shares(total: int, parts: int) -> list[int]:

@@ -29,6 +29,9 @@ class Settings:
     id_merge: str = "simplified"
     device_links: str = "sole"
     max_profiles_per_device: int = 20
+    max_profiles_per_known_user: int = 1_000
+    crowd_ids: str = "keep"
+    no_id: tuple[str, ...] = ()  # folded (``identity.ids.folded``) and sorted
     max_reject_share: float = 0.01
     mixed_workspaces: bool = False
     max_block_mb: int = 256

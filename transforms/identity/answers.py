@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from transforms.identity.columns import array
 from transforms.identity.forest import Resolution
+from transforms.identity.ids import EXTERNAL_USER_ID, NODES
 from transforms.identity.persons import ANSWERS, VIA
 
 ROWS_A_FILE = 1_000_000
@@ -48,3 +49,9 @@ def answer_table(profiles: pa.Table, deleted: pa.Array) -> pa.Table:
         pa.array(~(survives[codes] & has_user)),
     ]
     return pa.Table.from_arrays([column.filter(kept) for column in columns], schema=ANSWERS)
+
+
+def crowd_table(dropped: pa.Array) -> pa.Table:
+    """``NODES`` of the external ids that were dropped."""
+    kinds = pa.array(np.full(len(dropped), EXTERNAL_USER_ID, np.int8))
+    return pa.Table.from_arrays([kinds, dropped.cast(pa.string())], schema=NODES)

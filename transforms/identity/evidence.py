@@ -17,9 +17,8 @@ from transforms.currents.paths import Unit
 from transforms.currents.units import Rows, UnitReader
 from transforms.identity.columns import array, text
 from transforms.identity.hashing import hash_of, shards
-from transforms.identity.ids import USER_ID, given
+from transforms.identity.ids import EXTERNAL_USER_ID, USER_ID, given, usable
 from transforms.identity.links import LINKS, NODES, NodeTable, from_rows, split, unique_links
-from transforms.identity.persons import usable_or_null
 from transforms.identity.repeats import keys, pack_keys
 from transforms.settings import Settings
 
@@ -41,8 +40,9 @@ class UnitEvidence:
     Attributes:
         links, nodes: ``LINKS`` and ``NODES`` in blocks by shard of their profile or id, each once in this unit.
         deleted: the profiles of ``users.UserDeleteRequest`` rows, as ``NODES``, by shard.
-        profiles: the distinct profiles whose rows must be told who they are, by shard.
-        asked: how many those are.
+        asked: the distinct profiles whose rows must be told who they are, as ``NODES``, by shard; where crowd ids are
+            dropped, the external ids too.
+        asked_count: how many those are.
         keys: event-id keys by shard; ``key_count`` of them.
         row_count: rows by the block headers; ``rows`` those that were decoded.
         workspaces: ``app_group_id`` to the first file that has it, the least few of them.
@@ -51,8 +51,8 @@ class UnitEvidence:
     links: Blocks
     nodes: Blocks
     deleted: Blocks
-    profiles: Blocks
-    asked: int
+    asked: Blocks
+    asked_count: int
     keys: Blocks
     key_count: int
     row_count: int
@@ -70,28 +70,31 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int, read
     # Files are in bytewise order, so a number is compared as the name it stands for would be, and is shorter.
     numbers = [f"{number:07d}" for number in range(len(names))]
     profiles: list[pa.Array] = []
+    externals: list[pa.Array] = []
     key_parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     workspaces: dict[str, str] = {}
     decoded = 0
     for rows in reader.rows(None if settings.thorough else COLUMNS):
         decoded += len(rows.row)
         evidence = settings.valid_times(np.asarray(pc.fill_null(array(rows.table["time"]), 0)))
-        found = _links(rows, evidence, numbers)
+        found = _links(rows, evidence, numbers, settings.no_id)
         links.append(found[0])
         nodes.add(found[1])
         user_id = _column(rows.table, "user_id")
         if user_id is not None:
-            asked = usable_or_null(user_id.filter(pa.array(evidence)).unique()).drop_null()
-            profiles.append(asked)
+            profiles.append(_usable(user_id, evidence, USER_ID, settings))
             if rows.event_type == catalog.USER_DELETE_REQUEST:
                 # Only a row that makes a line in deletions/ deletes: one without an id is a reject.
-                named = user_id.filter(pa.array(evidence & given(rows.table["id"])))
-                deleted.add(_nodes(usable_or_null(named.unique()).drop_null()))
+                named = _usable(user_id, evidence & given(rows.table["id"]), USER_ID, settings)
+                deleted.add(_nodes(named))
+        external_user_id = _column(rows.table, "external_user_id")
+        if settings.crowd_ids == "drop" and external_user_id is not None:
+            externals.append(_usable(external_user_id, evidence, EXTERNAL_USER_ID, settings))
         pairs, _ = keys(rows.event_type, rows.table["id"])
         valid = given(rows.table["id"])
         key_parts.append((pairs, valid & evidence, rows.unit_row))
         _note_workspaces(rows, names, workspaces)
-    asked_ids = pa.chunked_array(profiles, pa.string()).unique() if profiles else pa.array([], pa.string())
+    asked = pa.concat_tables([_nodes(_once(profiles)), _nodes(_once(externals), EXTERNAL_USER_ID)])
     key_blocks = list(_key_blocks(key_parts, reader.row_count, key_shards))
     link_table = unique_links(pa.concat_tables(links)) if len(links) > 1 else links[0] if links else LINKS.empty_table()
     link_table = _with_names(link_table, names)
@@ -100,8 +103,8 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int, read
         links=sharded(link_table, "a", id_shards),
         nodes=sharded(node_table, "id", id_shards),
         deleted=sharded(deleted.result(), "id", id_shards),
-        profiles=sharded(_nodes(asked_ids), "id", id_shards),
-        asked=len(asked_ids),
+        asked=sharded(asked, "id", id_shards),
+        asked_count=asked.num_rows,
         keys=key_blocks,
         key_count=sum(int(valid.sum()) for _, valid, _ in key_parts),
         row_count=reader.row_count,
@@ -111,7 +114,7 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int, read
     )
 
 
-def _links(rows: Rows, evidence: np.ndarray, names: list[str]) -> tuple[pa.Table, pa.Table]:
+def _links(rows: Rows, evidence: np.ndarray, names: list[str], no_id: tuple[str, ...]) -> tuple[pa.Table, pa.Table]:
     columns = {
         name: _column(rows.table, name)
         for name in ("user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open")
@@ -124,6 +127,7 @@ def _links(rows: Rows, evidence: np.ndarray, names: list[str]) -> tuple[pa.Table
         file_index=rows.file,
         file_paths=names,
         only_unlinked=True,
+        no_id=no_id,
         **columns,
     )
 
@@ -138,9 +142,19 @@ def _column(table: pa.Table, name: str) -> pa.Array | None:
     return text(table[name]) if name in table.column_names else None
 
 
-def _nodes(profiles: pa.Array) -> pa.Table:
-    kinds = pa.array(np.full(len(profiles), USER_ID, np.int8))
-    return pa.Table.from_arrays([kinds, profiles.cast(pa.string())], schema=NODES)
+def _usable(ids: pa.Array, rows: np.ndarray, id_type: int, settings: Settings) -> pa.Array:
+    """The distinct ids of the ``rows`` that name someone."""
+    distinct = ids.filter(pa.array(rows)).unique()
+    return distinct.filter(pa.array(usable(distinct, id_type, settings.no_id)))
+
+
+def _once(ids: list[pa.Array]) -> pa.Array:
+    return pa.chunked_array(ids, pa.string()).unique() if ids else pa.array([], pa.string())
+
+
+def _nodes(ids: pa.Array, id_type: int = USER_ID) -> pa.Table:
+    kinds = pa.array(np.full(len(ids), id_type, np.int8))
+    return pa.Table.from_arrays([kinds, ids.cast(pa.string())], schema=NODES)
 
 
 def sharded(table: pa.Table, by: str, count: int) -> Blocks:

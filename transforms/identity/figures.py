@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from transforms.identity.columns import array
+from transforms.identity.crowd import Crowd
 from transforms.identity.graph import REFUSED, STATUSES, VIA, Graph
-from transforms.identity.ids import B_TYPES, DEVICE, EXTERNAL_USER_ID, ID_TYPES, USER_ID
+from transforms.identity.ids import B_TYPES, DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, USER_ID
 
 EXAMPLES = 10
 _SIZES = {"1": 1, "2": 2, "3-5": 5, "6-10": 10, "11-100": 100}
@@ -32,6 +33,8 @@ def summary(
     without one under ``none``. ``contested_devices``, ``quarantined_devices``: numbers, with up to ten
     ``contested_examples`` (``device_id``, ``known_users``), ``quarantined_examples`` (``device_id``, ``profiles``) and
     ``refused_examples`` (``a_type``, ``a``, ``b_type``, ``b``, ``known_users``, ``time``, ``event_id``, ``file``).
+    ``renamed_profiles``: the number of profiles with two or more external ids of their own, with ``renamed_examples``
+    (``user_id``, ``external_user_ids`` in the order of time).
     """
     sizes = np.bincount(cluster, minlength=graph.size)
     sizes = sizes[sizes > 0]
@@ -51,7 +54,27 @@ def summary(
         "contested_examples": _contested(graph, contested, known_without_devices),
         "quarantined_examples": _quarantined(graph, quarantined),
         "refused_examples": _refused(graph, status, known),
+        **_renamed(graph),
     }
+
+
+def crowd(found: Crowd) -> dict[str, Any]:
+    """``crowd_external_ids``: how many, with ``crowd_examples`` (``external_user_id``, ``profiles``), largest first."""
+    shown = zip(found.ids.slice(0, EXAMPLES).to_pylist(), found.profiles[:EXAMPLES].tolist(), strict=True)
+    examples = [{"external_user_id": name, "profiles": profiles} for name, profiles in shown]
+    return {"crowd_external_ids": len(found.ids), "crowd_examples": examples}
+
+
+def _renamed(graph: Graph) -> dict[str, Any]:
+    own = graph.order[graph.rank[graph.order] == OWN]  # by time
+    begin = graph.first[USER_ID]
+    ids_of = np.bincount(graph.a[own] - begin, minlength=graph.first[USER_ID + 1] - begin)
+    renamed = np.flatnonzero(ids_of > 1) + begin
+    examples = []
+    for profile in renamed[:EXAMPLES]:
+        ids = graph.b[own[graph.a[own] == profile]][:EXAMPLES]
+        examples.append({"user_id": graph.name(profile), "external_user_ids": [graph.name(number) for number in ids]})
+    return {"renamed_profiles": len(renamed), "renamed_examples": examples}
 
 
 def _contested(graph: Graph, contested: np.ndarray, known: np.ndarray) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from transforms.identity import figures
 from transforms.identity.columns import in_slices
+from transforms.identity.crowd import CROWD_POLICIES, DROP, KEEP, find_crowd, without_crowd
 from transforms.identity.graph import (
     ACCEPTED,
     CONTESTED,
@@ -59,29 +60,48 @@ class Resolution:
     sorted by (id_type, id); ``cluster`` is the cluster's known user, else its least "type:id". ``profiles``
     (``PROFILES``): every Braze profile, sorted by id; ``via`` is ``own`` (own external id), ``profile`` (through a
     merged profile), ``device`` or ``none``; ``cluster`` is a number that only depends on the set of ids and links.
-    ``figures``: counts and examples for the report (see ``figures.summary``). Strings sort bytewise.
+    ``dropped``: the external ids that were left out as a crowd's, which are in none of the tables. ``figures``: counts
+    and examples for the report (see ``figures.summary``). Strings sort bytewise.
     """
 
     links: pa.Table
     ids: pa.Table
     profiles: pa.Table
+    dropped: pa.Array
     figures: dict[str, Any]
 
 
 def resolve(
-    links: pa.Table, nodes: pa.Table, *, device_links: str = SOLE, max_profiles_per_device: int = 20
+    links: pa.Table,
+    nodes: pa.Table,
+    *,
+    device_links: str = SOLE,
+    max_profiles_per_device: int = 20,
+    crowd_ids: str = KEEP,
+    max_profiles_per_known_user: int = 1_000,
 ) -> Resolution:
     """Resolve ``links`` (``LINKS``, each (rank, a, b) once) and ``nodes`` (``NODES``, repetition allowed).
 
     ``device_links``: ``sole`` leaves out devices whose profiles have two or more known users by the links of ranks 0
     and 1, ``first`` none, ``none`` all. Devices with more than ``max_profiles_per_device`` profiles always are.
+    ``crowd_ids`` ``drop`` leaves out the external ids that more than ``max_profiles_per_known_user`` profiles carry.
     Raises ValueError for another policy, a limit below 1, or a rank that is not 0, 1 or 2.
     """
     if device_links not in DEVICE_POLICIES:
         raise ValueError(f"device_links is [{device_links}]; use one of {', '.join(DEVICE_POLICIES)}")
-    if max_profiles_per_device < 1:
-        raise ValueError(f"max_profiles_per_device is [{max_profiles_per_device}]; use 1 or more")
+    if crowd_ids not in CROWD_POLICIES:
+        raise ValueError(f"crowd_ids is [{crowd_ids}]; use one of {', '.join(CROWD_POLICIES)}")
+    for name, limit in (
+        ("max_profiles_per_device", max_profiles_per_device),
+        ("max_profiles_per_known_user", max_profiles_per_known_user),
+    ):
+        if limit < 1:
+            raise ValueError(f"{name} is [{limit}]; use 1 or more")
     graph = build_graph(links, nodes)
+    crowd = find_crowd(graph, max_profiles_per_known_user)
+    dropped = crowd.ids if crowd_ids == DROP else crowd.ids.slice(0, 0)
+    if len(dropped):
+        graph = build_graph(*without_crowd(links, nodes, crowd))
     by_device = graph.rank == DEVICE
 
     strong = _forest(graph, graph.order[~by_device[graph.order]])
@@ -115,7 +135,11 @@ def resolve(
         links=_links_table(graph, status),
         ids=_ids_table(graph, cluster, known),
         profiles=_profiles_table(graph, cluster, known, via),
-        figures=figures.summary(graph, status, cluster, known, via, known_without_devices, quarantined, contested),
+        dropped=dropped,
+        figures={
+            **figures.summary(graph, status, cluster, known, via, known_without_devices, quarantined, contested),
+            **figures.crowd(crowd),
+        },
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,13 +42,31 @@ DISALLOWED = frozenset(
 )
 """Values that Mixpanel takes for no id at all; compared without blanks around them and without case."""
 
+NOBODY = frozenset(
+    (
+        *("[object object]", "(null)", "<null>", "nan", "guest", "not_authenticated", "(not set)"),
+        "undefined undefined",
+    )
+)
+"""Values that Mixpanel takes, but that a broken or missing sign-in gave to many people; compared likewise."""
+
+STOCK_DEVICES = frozenset(
+    (
+        "9774d56d682e549c",  # ANDROID_ID of whole models with Android 2.2
+        *("e21833235b6eef10", "012345678912345", "0123456789abcdef"),  # emulators, and serial numbers never set
+        *("02:00:00:00:00:00", "00:00:00:00:00:00"),  # what stands for a MAC address that an app may not see
+        "***************",  # of phones that print their IMEI masked
+    )
+)
+"""Device ids that many devices share; compared likewise. Those of zeros and dashes alone are no ids anyway."""
+
+ANONYMOUS_PREFIX = "$device:"
+"""How Mixpanel's own anonymous ids begin: as an external id, one would be another profile's ``distinct_id``."""
+
 ID_BYTES = 1_000_000
 """From here on a value is no id: Mixpanel refuses every event that has it."""
 
 _LONGEST_EVENT_ID = 1_000
-
-_LONGEST_WORD = max(len(word) for word in DISALLOWED if set(word) - set("0-"))
-_WORDS = pa.array(sorted(DISALLOWED))
 
 
 def given(ids: pa.Array) -> np.ndarray:
@@ -76,8 +97,11 @@ def short(event_ids: pa.Array) -> pa.Array:
     )
 
 
-def usable(values: pa.Array) -> np.ndarray:
-    """True for each id of ``values`` that names someone: not null, disallowed, blank, huge, or only zeros and dashes.
+def usable(values: pa.Array, id_type: int, no_id: tuple[str, ...] = ()) -> np.ndarray:
+    """True for each id of ``values`` that names someone.
+
+    Not null, not blank, not huge, not only zeros and dashes, none of ``DISALLOWED``, ``NOBODY`` and ``no_id`` (folded
+    words), no device of ``STOCK_DEVICES``, no external id that begins with ``ANONYMOUS_PREFIX``.
 
     Made for distinct values: those with blanks at an end or letters beyond ASCII are looked at one by one.
     """
@@ -85,6 +109,7 @@ def usable(values: pa.Array) -> np.ndarray:
     count = len(values)
     if not count:
         return np.zeros(0, dtype=bool)
+    words = _words(id_type, no_id)
     start, end, data = string_buffers(values)
     length = end - start
     some = length > 0
@@ -97,20 +122,57 @@ def usable(values: pa.Array) -> np.ndarray:
     if used.size and used.max() >= 0x80:
         beyond_ascii = np.concatenate(([0], np.cumsum(used >= 0x80, dtype=np.int64)))
         odd |= beyond_ascii[end - start[0]] > beyond_ascii[start - start[0]]
-    brief = np.flatnonzero(result & ~odd & (length <= _LONGEST_WORD))
+    if id_type == EXTERNAL_USER_ID:
+        odd |= first == ord(ANONYMOUS_PREFIX[0])
+    brief = np.flatnonzero(result & ~odd & (length <= words.longest))
     if brief.size:
-        words = pc.ascii_lower(values.take(pa.array(brief)))
-        result[brief[np.asarray(pc.is_in(words, value_set=_WORDS.cast(words.type)))]] = False
+        lower = pc.ascii_lower(values.take(pa.array(brief)))
+        result[brief[np.asarray(pc.is_in(lower, value_set=words.column.cast(lower.type)))]] = False
     slow = np.flatnonzero(result & odd)
     if slow.size:
-        result[slow] = [_is_usable(text) for text in values.take(pa.array(slow)).to_pylist()]
+        texts = values.take(pa.array(slow)).to_pylist()
+        result[slow] = [_is_usable(text, id_type, words.folded) for text in texts]
     return result
+
+
+def sent_by_connector(values: pa.Array) -> np.ndarray:
+    """True for each external id (distinct values) with which Braze's own connector sends a row that Mixpanel takes.
+
+    It knows null and empty only; Mixpanel then refuses ``DISALLOWED``. What names nobody here may well be sent there.
+    """
+    values = plain(values)
+    length = pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False)
+    result: np.ndarray = (length > 0) & (length < ID_BYTES)
+    doubtful = np.flatnonzero(result & ~usable(values, USER_ID))  # few, and whatever Mixpanel refuses is among them
+    if doubtful.size:
+        texts = values.take(pa.array(doubtful)).to_pylist()
+        result[doubtful] = [folded(text) not in DISALLOWED for text in texts]
+    return result
+
+
+def folded(word: str) -> str:
+    """A word as words are compared: without blanks around it, Unicode's too, and without case."""
+    return word.strip().casefold()
+
+
+class _Words(NamedTuple):
+    folded: frozenset[str]
+    column: pa.Array
+    longest: int
+
+
+@functools.cache
+def _words(id_type: int, no_id: tuple[str, ...]) -> _Words:
+    found = DISALLOWED | NOBODY | frozenset(no_id) | (STOCK_DEVICES if id_type == DEVICE_ID else frozenset())
+    return _Words(found, pa.array(sorted(found)), max(len(word.encode()) for word in found))
 
 
 def _is_zero_or_dash(characters: np.ndarray) -> np.ndarray:
     return (characters == ord("0")) | (characters == ord("-"))
 
 
-def _is_usable(text: str) -> bool:
-    folded = text.strip().casefold()
-    return bool(folded.strip("0-")) and folded not in DISALLOWED
+def _is_usable(text: str, id_type: int, words: frozenset[str]) -> bool:
+    word = folded(text)
+    if id_type == EXTERNAL_USER_ID and text.strip().startswith(ANONYMOUS_PREFIX):
+        return False
+    return bool(word.strip("0-")) and word not in words

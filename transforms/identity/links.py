@@ -73,12 +73,14 @@ def from_rows(
     orphaned_by_id: Strings = None,
     machine_open: Strings = None,
     only_unlinked: bool = False,
+    no_id: tuple[str, ...] = (),
 ) -> tuple[pa.Table, pa.Table]:
     """The links and nodes of decoded rows of one event type.
 
     Columns have one entry a row; ``evidence`` is false for rows to be ignored (no valid ``time``, in UNIX seconds),
     ``file_index`` is the row's position in ``file_paths``. Returns (``LINKS``, each link once; ``NODES``, the distinct
     usable ids, with ``only_unlinked`` only those that no link of the table names), in order of first appearance.
+    ``no_id``: more words that are no ids.
     """
     evidence = np.asarray(evidence, dtype=bool)
     count = len(evidence)
@@ -86,16 +88,16 @@ def from_rows(
         np.asarray(pc.fill_null(array(time), 0), dtype=np.int64), array(event_id), np.asarray(file_index), file_paths
     )
     if event_type == catalog.USER_ORPHAN:
-        profile, survivor = _encode([user_id, orphaned_by_id], [evidence, evidence], count)
+        profile, survivor = _encode(USER_ID, [user_id, orphaned_by_id], [evidence, evidence], no_id)
         parts = [_links(PROFILE, profile, survivor, seen_at)]
         ids = [(USER_ID, [profile, survivor])]
     else:
         on_device = np.zeros(count, dtype=bool) if event_type.startswith(catalog.WEBHOOKS) else evidence
         if machine_open is not None:
             on_device = on_device & ~np.asarray(pc.fill_null(pc.equal(array(machine_open), "true"), False))
-        (profile,) = _encode([user_id], [evidence], count)
-        (known,) = _encode([external_user_id], [evidence], count)
-        (device,) = _encode([device_id], [on_device], count)
+        (profile,) = _encode(USER_ID, [user_id], [evidence], no_id)
+        (known,) = _encode(EXTERNAL_USER_ID, [external_user_id], [evidence], no_id)
+        (device,) = _encode(DEVICE_ID, [device_id], [on_device], no_id)
         parts = [_links(OWN, profile, known, seen_at), _links(DEVICE, profile, device, seen_at)]
         ids = [(USER_ID, [profile]), (EXTERNAL_USER_ID, [known]), (DEVICE_ID, [device])]
     nodes = [_nodes(id_type, columns, only_unlinked) for id_type, columns in ids]
@@ -168,12 +170,15 @@ class _Ids:
     linked: np.ndarray
 
 
-def _encode(columns: Sequence[Strings], valid: Sequence[np.ndarray], count: int) -> list[_Ids]:
+def _encode(
+    id_type: int, columns: Sequence[Strings], valid: Sequence[np.ndarray], no_id: tuple[str, ...]
+) -> list[_Ids]:
     """The ``columns`` over joint names; ids that are not usable, or on rows that are not ``valid``, are none."""
+    count = len(valid[0])
     arrays = [plain(column) if column is not None else pa.nulls(count, pa.string()) for column in columns]
     encoded = (arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)).dictionary_encode()
     names = encoded.dictionary
-    usable_code = np.append(np.where(usable(names), np.arange(len(names)), -1), -1)
+    usable_code = np.append(np.where(usable(names, id_type, no_id), np.arange(len(names)), -1), -1)
     codes = usable_code[np.asarray(pc.fill_null(encoded.indices, -1))]
     codes[~np.concatenate(valid)] = -1
     linked = np.zeros(len(names), dtype=bool)

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.identity.ids import usable
+from transforms.identity.ids import USER_ID, usable
+from transforms.identity.own_ids import own_ids
 
 VIA = ("none", "own", "profile", "device")
 """How a profile came to its known user; an answer's ``via`` is the position in this list."""
@@ -37,6 +38,8 @@ class Persons:
         user: the known user the row belongs to, or null.
         device: the profile id as ``$device_id``: null where the profile belongs to another known user.
         via, deleted, whole_person: what the resolver said of the profile.
+        by_connector: whether Braze's own connector sends a row with such an external id, and Mixpanel takes it.
+        left_out: not by row: the external ids that are no known users, as ``OwnIds.left_out``.
     """
 
     own: pa.Array
@@ -46,18 +49,30 @@ class Persons:
     via: np.ndarray
     deleted: np.ndarray
     whole_person: np.ndarray
+    by_connector: np.ndarray
+    left_out: dict[str, dict[str, int]]
 
 
-def persons(user_id: pa.Array, external_user_id: pa.Array, answers: pa.Table) -> Persons:
-    """The persons of rows (two string arrays, nulls where a row names none), by the answers about their profiles."""
-    own = usable_or_null(external_user_id)
+def persons(
+    user_id: pa.Array,
+    external_user_id: pa.Array,
+    answers: pa.Table,
+    no_id: tuple[str, ...] = (),
+    crowd: pa.Array | None = None,
+) -> Persons:
+    """The persons of rows (two string arrays, nulls where a row names none), by the answers about their profiles.
+
+    ``no_id``: more words for nobody; ``crowd``: the external ids that were dropped as many profiles' (see ``own_ids``).
+    """
+    of_row = own_ids(external_user_id, no_id, crowd)
+    own, by_connector, left_out = of_row.known, of_row.by_connector, of_row.left_out
     encoded = user_id.dictionary_encode()
-    good = usable(encoded.dictionary)
+    good = usable(encoded.dictionary, USER_ID, no_id)
     profile = user_id if good.all() else _without(encoded, good)
     count = len(user_id)
     if not answers.num_rows:
         nothing = np.zeros(count, bool)
-        return Persons(own, profile, own, profile, np.zeros(count, np.int8), nothing, ~nothing)
+        return Persons(own, profile, own, profile, np.zeros(count, np.int8), nothing, ~nothing, by_connector, left_out)
     # Looked up once a profile, then by its number; an unusable id is in no answer.
     found = pc.index_in(encoded.dictionary, value_set=answers["profile"])
     place = pc.take(found, encoded.indices)
@@ -69,14 +84,7 @@ def persons(user_id: pa.Array, external_user_id: pa.Array, answers: pa.Table) ->
         np.append(answers[name].to_numpy(), empty)[rows]
         for name, empty in (("via", np.int8(0)), ("deleted", False), ("whole_person", True))
     )
-    return Persons(own, profile, pc.coalesce(own, known), device, via, deleted, whole)
-
-
-def usable_or_null(values: pa.Array) -> pa.Array:
-    """The values with unusable ids made null; the array itself where all are usable."""
-    encoded = values.dictionary_encode()
-    good = usable(encoded.dictionary)
-    return values if good.all() else _without(encoded, good)
+    return Persons(own, profile, pc.coalesce(own, known), device, via, deleted, whole, by_connector, left_out)
 
 
 def _without(encoded: pa.DictionaryArray, good: np.ndarray) -> pa.Array:

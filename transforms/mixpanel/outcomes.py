@@ -128,7 +128,7 @@ def _withhold(
     known = catalog.event_types().get(event_type)
     if settings.native_since is not None and known is not None and known.sent_by_native_connector:
         times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
-        fates.withhold(has_own & (times >= settings.native_since), "left_to_native")
+        fates.withhold(who.by_connector & (times >= settings.native_since), "left_to_native")
     if profile_update:
         fates.withhold(anonymous, "anonymous_profile")
     elif settings.anonymous == "none" or (

@@ -40,11 +40,14 @@ class UnitOutput:
 class UnitFormatter:
     """Formats the chunks of one unit, in their order, into one ``UnitOutput``."""
 
-    def __init__(self, file_names: Sequence[str], answers: pa.Table, settings: Settings) -> None:
+    def __init__(
+        self, file_names: Sequence[str], answers: pa.Table, settings: Settings, crowd: pa.Array | None = None
+    ) -> None:
         self.output = UnitOutput()
         self._file_names = file_names
         self._answers = answers
         self._settings = settings
+        self._crowd = crowd
 
     def add(self, event_type: str, table: pa.Table, file: np.ndarray, row: np.ndarray, repeats: np.ndarray) -> None:
         """Format rows of one event type.
@@ -52,7 +55,15 @@ class UnitFormatter:
         ``file`` (position in the unit's files) and ``row`` (within its file) say where each row comes from, and
         ``repeats`` (bool) which rows came before.
         """
-        who = persons(column(table, "user_id"), column(table, "external_user_id"), self._answers)
+        who = persons(
+            column(table, "user_id"),
+            column(table, "external_user_id"),
+            self._answers,
+            self._settings.no_id,
+            self._crowd,
+        )
+        if who.left_out:
+            bound(merge(self.output.tally, {"external_ids_left_out": who.left_out}))
         names = event_names(event_type, table)
         fates = decide(event_type, table, names, who, repeats, self._settings)
         if event_type == catalog.PROFILE_UPDATE:
@@ -139,12 +150,12 @@ class UnitFormatter:
         known = np.asarray(user.is_valid())
         times = column(table, "time").to_numpy(zero_copy_only=False).astype(np.int64)
         kind = catalog.event_types().get(event_type)
-        own = np.asarray(who.own.is_valid())
-        native = own if kind is not None and kind.sent_by_native_connector else np.zeros(len(known), bool)
+        has_id = who.by_connector
+        native = has_id if kind is not None and kind.sent_by_native_connector else np.zeros(len(known), bool)
         distinct_id = pc.coalesce(user, pc.binary_join_element_wise("$device:", who.profile, ""), "")
         self.output.person_months.append(person_months(event_type, distinct_id, known, times, native))
         count = len(known)
-        joined = int((known & ~own).sum())
+        joined = int((known & ~has_id).sum())
         merge(
             self.output.tally,
             {
@@ -157,9 +168,9 @@ class UnitFormatter:
                 },
                 "gain": {
                     "native_rows": int(native.sum()),
-                    "anonymous_rows": count - int(own.sum()),
+                    "anonymous_rows": count - int(has_id.sum()),
                     "rows_joined_to_known": joined,
-                    "known_rows_of_other_types": int(own.sum()) - int(native.sum()),
+                    "known_rows_of_other_types": int(has_id.sum()) - int(native.sum()),
                 },
             },
         )
@@ -247,7 +258,7 @@ class UnitFormatter:
 def _filtered(who: Persons, mask: pa.Array, chosen: np.ndarray) -> Persons:
     return Persons(
         who.own.filter(mask), who.profile.filter(mask), who.user.filter(mask), who.device.filter(mask),
-        who.via[chosen], who.deleted[chosen], who.whole_person[chosen],
+        who.via[chosen], who.deleted[chosen], who.whole_person[chosen], who.by_connector[chosen], who.left_out,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from transforms.currents import catalog
 from transforms.elements import process_key
 from transforms.mixpanel.outcomes import OUTCOMES
 from transforms.run import file_gaps, not_read
+from transforms.run.identity_warnings import counted, identity_warnings
 from transforms.run.publication import Written, finish
 from transforms.run.report_html import render
 from transforms.settings import Plan, Settings
@@ -115,6 +116,10 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
     identity["anonymous_profiles"] = made_known.get("none", 0)
     identity["device_links"] = context.settings.device_links
     identity["id_merge"] = context.settings.id_merge
+    identity["crowd_ids"] = context.settings.crowd_ids
+    identity["external_ids_left_out"] = {
+        reason: _sorted(rows) for reason, rows in sorted(total.get("external_ids_left_out", {}).items())
+    }
     damaged = {"files": 0, "blocks": 0, "whole_files": 0, "rows_lost": 0, "examples": {}, **total.get("damaged", {})}
     damaged["examples"] = in_turn(damaged["examples"])
     persons = total.get("persons", {})
@@ -174,7 +179,7 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     damaged = report["damaged"]
     if damaged["files"]:
         found.append(
-            f"{_counted(damaged['files'], 'damaged file')}: {_counted(damaged['rows_lost'], 'row')} known to be lost, "
+            f"{counted(damaged['files'], 'damaged file')}: {counted(damaged['rows_lost'], 'row')} known to be lost, "
             "and all of the rest is kept; rejects/ says what is wrong with each and how to cure it"
         )
     found += not_read.warnings(report.get("listing") or {})
@@ -193,26 +198,20 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         ]
         more = conflicts["files"] - len(named)
         found.append(
-            f"{_counted(conflicts['files'], 'file')} whose path and schema name different event types: "
+            f"{counted(conflicts['files'], 'file')} whose path and schema name different event types: "
             f"{', '.join(named)}{f' and {more:,} more' if more else ''}"
         )
     if report["unknown_types"]:
-        types = _counted(len(report["unknown_types"]), "event type")
+        types = counted(len(report["unknown_types"]), "event type")
         found.append(f"{types} that the catalogue lacks, sent with all fields as they are: see the report")
     beside = _sent_beside_native(report["rows_by_type"])
     if flags.get("native_since") is not None and beside:
         named = ", ".join(beside[:EXAMPLES]) + (", …" if len(beside) > EXAMPLES else "")
         found.append(
-            f"{_counted(len(beside), 'event type')} sent beside the native connector, since no page of Braze's says "
+            f"{counted(len(beside), 'event type')} sent beside the native connector, since no page of Braze's says "
             f"that it sends them: {named}; if it does, leave them out with --exclude_events"
         )
-    contested = report["identity"].get("contested_devices", 0)
-    if contested and flags.get("device_links") != "none":
-        found.append(f"{_counted(contested, 'device')} shared by several known users, linking nobody")
-    if report["identity"].get("quarantined_devices", 0):
-        devices = _counted(report["identity"]["quarantined_devices"], "device")
-        found.append(f"{devices} with more profiles than --max_profiles_per_device, linking nobody")
-    return found
+    return found + identity_warnings(report["identity"], flags)
 
 
 def _sent_beside_native(rows_by_type: dict[str, dict[str, int]]) -> list[str]:
@@ -223,14 +222,6 @@ def _sent_beside_native(rows_by_type: dict[str, dict[str, int]]) -> list[str]:
         for kind, rows in rows_by_type.items()
         if rows["events"] and (kind not in known or not (known[kind].native or known[kind].removed))
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    """
-    >>> _counted(1, "row"), _counted(1200, "row")
-    ('1 row', '1,200 rows')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _gain(total: Tally, made_known: dict[str, int]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The sections of the report below the fold: what was left out, who is who, what was changed, how the run went."""
+"""The sections of the report below the fold: what was left out, what was changed, how the run went."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transforms.run import file_gaps, not_read
@@ -16,13 +16,11 @@ from transforms.run.report_markup import (
     escaped,
     figures,
     folded,
-    moment,
     note,
     nothing,
     number,
     ranked,
     section,
-    share,
     size,
     table,
 )
@@ -45,18 +43,6 @@ _REJECTS = {
     "missing_user_id": "a deletion request without a usable user_id",
     "event_too_large": "the line has 1 MB or more, which Mixpanel refuses",
 }
-_LINKS = {
-    "accepted": "joins two ids",
-    "redundant": "its ends were one already",
-    "refused": "would have joined two known users",
-    "contested": "its device is left out by --device_links",
-    "quarantined": "its device has too many profiles",
-}
-_THROUGH = (
-    ("own", "Own external user id", "known"),
-    ("profile", "Linked profile", "joined"),
-    ("device", "Linked device", "joined"),
-)
 _LIMITS = {
     "nested_as_text": ("Nested values sent as JSON text", "deeper or larger than Mixpanel takes"),
     "keys_cut": ("Property names cut", "longer than 255 bytes"),
@@ -126,98 +112,6 @@ def _damage(damaged: Mapping[str, Any]) -> str:
     ]
     shown = table("Damaged files", ["File", "Where", "Reason", "Detail", "#Rows lost"], rows) if rows else ""
     return figures(tiles) + (f'<div class="block">{shown}</div>' if shown else "")
-
-
-def identity(report: Mapping[str, Any]) -> Html:
-    """Returns who was recognised, how, and which links were not followed."""
-    found = report.get("identity")
-    if not found:
-        return Html("")
-    entries = (
-        ("profiles", "Braze profiles", ""),
-        ("known_users", "Known users", "distinct external user ids"),
-        ("devices", "Devices", ""),
-        ("clusters", "Clusters", "persons, known or anonymous"),
-    )
-    tiles = figures([(label, number(found[key]), text) for key, label, text in entries if found.get(key) is not None])
-    parts = []
-    if found.get("profiles_known_through") is not None:
-        parts.append(block("How profiles came to their known user", _through(found)))
-    if found.get("clusters_by_size") is not None:
-        sizes = [
-            (f"{label} {'id' if label == '1' else 'ids'}", [("plain", "clusters", count(n))], number(n))
-            for label, n in found["clusters_by_size"].items()
-        ]
-        shown = charts.bars("sizes", "Clusters by number of ids", sizes) if sizes else nothing()
-        parts.append(block("Clusters by size", shown))
-    if found.get("links") is not None:
-        rows = [[escaped(name), Html(_LINKS.get(name, "")), n] for name, n in found["links"].items()]
-        told = f"Device policy {code(found.get('device_links'), 40)}, ID merge {code(found.get('id_merge'), 40)}."
-        parts.append(block("Links", note(told) + table("Links by status", ["Status", "Meaning", "#Links"], rows)))
-    if found.get("score"):
-        rows = [[escaped(name.replace("_", " ")), value] for name, value in found["score"].items()]
-        told = note("Pairs of profiles, against the truth file.")
-        parts.append(block("Score", told + table("Score against the truth", ["Measure", "#Value"], rows)))
-    pair = f'<div class="pair">{"".join(parts)}</div>' if parts else ""
-    return section("identity", "Who is who", tiles + pair + _links_left_out(found))
-
-
-def _through(found: Mapping[str, Any]) -> str:
-    through = found["profiles_known_through"]
-    rows = [
-        (label, [(series, "profiles", count(through.get(key)))], through.get(key)) for key, label, series in _THROUGH
-    ]
-    if found.get("anonymous_profiles") is not None:
-        amount = found["anonymous_profiles"]
-        rows.append(("Still anonymous", [("anonymous", "profiles", count(amount))], amount))
-    whole = sum(count(amount) for _, _, amount in rows)
-    shown = [(label, parts, f"{number(count(n))} · {share(n, whole)}") for label, parts, n in rows]
-    return charts.bars("through", "How profiles came to their known user", shown)
-
-
-def _links_left_out(found: Mapping[str, Any]) -> str:
-    links = found.get("links") or {}
-    parts = []
-    if "refused_examples" in found or "refused" in links:
-        rows = [
-            [
-                *(_typed(e, "a"), _typed(e, "b"), _ids(e.get("known_users"))),
-                *(moment(e.get("time")), code(e.get("event_id")), code(e.get("file"))),
-            ]
-            for e in found.get("refused_examples") or []
-        ]
-        heads = ["One id", "Other id", "Known users", "Time", "Event id", "File"]
-        told = "Each would have made one person of two known users; Mixpanel could never undo it."
-        parts.append(_examples("Refused links", links.get("refused"), told, table("Refused links", heads, rows)))
-    if "contested_devices" in found or "contested_examples" in found:
-        rows = [[code(e.get("device_id")), _ids(e.get("known_users"))] for e in found.get("contested_examples") or []]
-        shown = table("Contested devices", ["Device", "Known users"], rows)
-        told = "Used by profiles of several known users, so they link nothing."
-        parts.append(_examples("Contested devices", found.get("contested_devices"), told, shown))
-    if "quarantined_devices" in found or "quarantined_examples" in found:
-        rows = [[code(e.get("device_id")), e.get("profiles")] for e in found.get("quarantined_examples") or []]
-        shown = table("Quarantined devices", ["Device", "#Profiles"], rows)
-        told = "More profiles than --max_profiles_per_device, so they link nothing."
-        parts.append(_examples("Quarantined devices", found.get("quarantined_devices"), told, shown))
-    first, rest = parts[:1], parts[1:]
-    return "".join(first) + (f'<div class="pair">{"".join(rest)}</div>' if rest else "")
-
-
-def _examples(title: str, amount: object, told: str, shown: str) -> Html:
-    if not count(amount) and amount is not None:
-        return block(title, nothing())
-    heading = title if amount is None else f"{title}: {number(amount)}"
-    return block(heading, note(told) + shown)
-
-
-def _typed(example: Mapping[str, Any], end: str) -> Html:
-    return Html(f'<span class="meaning">{escaped(example.get(f"{end}_type"), 40)}</span>{code(example.get(end))}')
-
-
-def _ids(ids: Sequence[object] | None) -> Html:
-    shown = [code(one) for one in list(ids or [])[:8]]
-    more = f" and {len(ids or []) - 8:,} more" if len(ids or []) > 8 else ""
-    return Html(("<br>".join(shown) + more) if shown else "–")
 
 
 def changes(report: Mapping[str, Any]) -> Html:

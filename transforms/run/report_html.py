@@ -11,6 +11,7 @@ from typing import Any
 
 from transforms.run import report_charts as charts
 from transforms.run import report_details as details
+from transforms.run import report_identity
 from transforms.run.report_markup import (
     Html,
     block,
@@ -61,7 +62,7 @@ def render(report: Mapping[str, Any]) -> str:
         ("gain", "Gain", _gain(report)),
         ("activity", "Events", _activity(report)),
         ("left-out", "Left out", details.left_out(report)),
-        ("identity", "Identity", details.identity(report)),
+        ("identity", "Identity", report_identity.identity(report)),
         ("changes", "Changes", details.changes(report)),
         ("run", "The run", details.run(report)),
     ]
