@@ -22,7 +22,14 @@ from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = {
     name: (ROOT / name).read_text("utf-8")
-    for name in ("README.md", "docs/architecture.md", "docs/delivery.md", "docs/report.md", "docs/runners.md")
+    for name in (
+        "README.md",
+        "docs/architecture.md",
+        "docs/delivery.md",
+        "docs/new-release-of-currents.md",
+        "docs/report.md",
+        "docs/runners.md",
+    )
 }
 NOW = 1_772_400_000  # 2026-03-01, the day of the sample
 IDS = ("distinct_id", "$user_id", "$device_id", "$insert_id")

@@ -14,6 +14,7 @@ import functools
 import json
 import re
 from importlib import resources
+from typing import Any
 
 RELEASE = 12
 """The newest release of Currents that the catalogue has whole."""
@@ -70,7 +71,6 @@ class EventType:
 @functools.cache
 def event_types() -> dict[str, EventType]:
     """The whole catalogue by event type, in alphabetical order."""
-    raw = json.loads(resources.files(__package__).joinpath("catalog.json").read_bytes())
     return {
         entry["event_type"]: EventType(
             name=entry["event_type"],
@@ -80,8 +80,14 @@ def event_types() -> dict[str, EventType]:
             native=entry.get("native", True),
             fields=tuple(Field(f[0], f[1], f[2], frozenset(f[3] if len(f) > 3 else ())) for f in entry["fields"]),
         )
-        for entry in raw
+        for entry in entries()
     }
+
+
+def entries() -> list[dict[str, Any]]:
+    """The entries as they stand in the file."""
+    found: list[dict[str, Any]] = json.loads(resources.files(__package__).joinpath("catalog.json").read_bytes())
+    return found
 
 
 def readable_name(event_type: str) -> str:

@@ -116,7 +116,7 @@ def event_type_of(name: str) -> str:
     """
     if ".inner." in name:
         return name.split(".inner.", 1)[1]
-    found = re.search(r"(?:^|\.)((?:users|agentconsole)\..+)", name)
+    found = re.search(r"(?:^|\.)((?:users|agentconsole|contentoptimizer)\..+)", name)
     return found[1] if found else name
 
 

@@ -1,0 +1,132 @@
+"""The entry of ``transforms/currents/catalog.json`` for the event type of an Avro file, to be looked over and added.
+
+    python -m pipelines.catalog_entry FILE.avro
+
+Columns are renamed as on the types that have them already. Of a type that is known, the entry is the catalogue's with
+the columns that it lacks; what is new, and what is left to decide, is said on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import fastavro
+
+from transforms.currents import catalog
+from transforms.currents.schema import event_type_of
+
+_PRIMITIVES = frozenset({"string", "int", "long", "float", "double", "boolean"})
+
+
+class NotAnExport(ValueError):
+    """A schema that Currents does not write; the message says what of it."""
+
+
+def entry(schema: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """(The entry for a record's schema, the columns of it that the catalogue lacks).
+
+    Raises:
+        NotAnExport: the schema has no record, or a column of a type that the catalogue cannot say.
+    """
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        raise NotAnExport("the schema is not a record")
+    name = event_type_of(".".join(filter(None, (schema.get("namespace"), schema["name"]))))
+    known = catalog.event_types().get(name)
+    found: dict[str, Any] = (
+        next(of for of in catalog.entries() if of["event_type"] == name)
+        if known
+        else {
+            "event_type": name,
+            "mixpanel_event": catalog.readable_name(name),
+            "partner_page": False,
+            "native": False,
+            "fields": [],
+        }
+    )
+    unsent = known is not None and known.mixpanel_event is None
+    lacking = [field for field in schema["fields"] if known is None or field["name"] not in known.properties]
+    fields = [*found["fields"], *(_field(field, unsent) for field in lacking)]
+    return {**found, "fields": fields}, [field["name"] for field in lacking]
+
+
+def shown(found: dict[str, Any]) -> str:
+    """An entry as the catalogue's file has it: a line a column."""
+    head = json.dumps({key: value for key, value in found.items() if key != "fields"}, ensure_ascii=False)[:-1]
+    columns = ",\n".join(f"  {json.dumps(column, ensure_ascii=False)}" for column in found["fields"])
+    return f'{head}, "fields": [\n{columns}\n]}}'
+
+
+def _field(field: dict[str, Any], unsent: bool) -> list[Any]:
+    """A column's line: its property and flags are those that most types have that send it."""
+    name, kind = field["name"], _type(field["name"], field["type"])
+    alike = [
+        (of.mixpanel, tuple(sorted(of.flags - {"deprecated"}, reverse=True)))
+        for event_type in catalog.event_types().values()
+        for of in event_type.fields
+        if of.name == name
+    ]
+    renamed = collections.Counter(target for target, _ in alike if target is not None)
+    flags = collections.Counter(flags for _, flags in alike)
+    target = None if unsent else renamed.most_common(1)[0][0] if renamed else name
+    most = flags.most_common(1)[0][0] if flags else ()
+    return [name, kind, target, *([list(most)] if most else [])]
+
+
+def _type(column: str, node: Any) -> str:
+    """
+    >>> _type("a", ["null", "string"]), _type("b", {"type": "array", "items": ["null", "string"]})
+    ('string?', 'array<string?>')
+    """
+    if isinstance(node, list) and len(node) == 2 and "null" in node:
+        (other,) = (branch for branch in node if branch != "null")
+        return f"{_type(column, other)}?"
+    if isinstance(node, dict) and node.get("type") == "array":
+        return f"array<{_type(column, node['items'])}>"
+    if isinstance(node, dict) and "logicalType" not in node:
+        node = node.get("type")
+    if isinstance(node, str) and node in _PRIMITIVES:
+        return node
+    raise NotAnExport(
+        f"column {column} has the type {json.dumps(node)}, which Currents does not use: is this file Braze's own, or "
+        "one that a tool has written again?"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the entry of a file; returns the exit status: 0, or 1 where the file is not an export."""
+    parser = argparse.ArgumentParser(prog="catalog_entry", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("file", metavar="FILE.avro", help="a file of the new type, as Braze has written it")
+    path = parser.parse_args(argv).file
+    try:
+        with open(path, "rb") as file:
+            schema = fastavro.reader(file).writer_schema
+        assert isinstance(schema, dict)
+        found, lacking = entry(schema)
+    except (OSError, ValueError, EOFError, KeyError, AssertionError) as error:
+        print(f"catalog_entry: {path}: {error}", file=sys.stderr)
+        return 1
+    print(shown(found))
+    for line in _left_to_decide(found, lacking):
+        print(line, file=sys.stderr)
+    return 0
+
+
+def _left_to_decide(found: dict[str, Any], lacking: list[str]) -> list[str]:
+    name = found["event_type"]
+    if name in catalog.event_types():
+        new = ", ".join(lacking)
+        return [f"{name} is in the catalogue; new: {new}" if new else f"{name} is in the catalogue, with every column"]
+    return [
+        f"{name} is new. To decide: mixpanel_event, Braze's own words where the glossary has them, null where the type",
+        'is not an act of a user; "native", to be left out where the glossary has a Mixpanel tab for the type; which',
+        'columns are JSON in a string ("json") or personal ("pii").',
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
