@@ -50,6 +50,7 @@ def type_names(path_type: str | None, record: str) -> TypeNames:
     path_type = None if path_type in _NO_VALUE else path_type
     schema_type = braze_type(record)
     known = catalog.event_types()
+    taken: str | None
     if schema_type in known:
         taken = schema_type
     else:
