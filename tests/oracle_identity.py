@@ -69,7 +69,7 @@ class Row(NamedTuple):
     def sent_by_connector(self) -> bool:
         """With an external id as Braze sees it, unless Mixpanel would refuse it."""
         value = self.record.get(EXTERNAL)
-        return bool(value) and value.strip().casefold() not in DISALLOWED
+        return value is not None and value != "" and value.strip().casefold() not in DISALLOWED
 
     def valid_time(self, now: int) -> bool:
         time = self.record.get("time")

@@ -176,4 +176,4 @@ def test_a_run_over_an_export_that_stopped_for_a_week_says_so(
     assert f"look at    {warning}" in capsys.readouterr().out
     text = Page((tmp_path / "out" / "report.html").read_text()).text
     assert "Hours covered" in text
-    assert gap["until"] in text
+    assert str(gap["until"]) in text

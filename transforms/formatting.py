@@ -127,8 +127,8 @@ class _FormatUnit(beam.DoFn):
                 yield TaggedOutput(FormatEvents.ATTRIBUTES, (shard, meter.sent(tagged(ATTRIBUTES, block))))
         for shard, block in _by_person(output.person_months, self._plan.person_shards):
             yield TaggedOutput(FormatEvents.PERSONS, (shard, meter.sent(tagged(PERSON_MONTHS, block))))
-        for position, names in reader.misnamed:
-            formatter.add_misnamed(position, names)
+        for position, types in reader.misnamed:
+            formatter.add_misnamed(position, types)
         damaged = sorted({position for position, _ in reader.damages})
         figures = _unit_figures(told, len(damaged), output.tally)
         yield TaggedOutput(FormatEvents.TALLIES, meter.tally(figures))

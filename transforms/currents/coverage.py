@@ -142,9 +142,8 @@ def unlikely_gaps(days: Days, end: int) -> list[Gap]:
 def _chance(present: np.ndarray, seen: np.ndarray, first_day: int, begin: int, hours: int) -> float:
     """The chance of a gap at this place, from all other hours (``seen``)."""
     weekend = (np.arange(len(present)) + first_day + 3) % 7 >= 5  # 1970 began on a Thursday
-    inside = np.zeros(present.size, bool)
-    inside[begin : begin + hours] = True
-    inside = inside.reshape(present.shape)
+    inside = np.zeros(present.shape, bool)
+    inside.reshape(-1)[begin : begin + hours] = True  # a view: zeros are contiguous
     total = 0.0
     for kind in (weekend, ~weekend):
         known, files = seen[kind], present[kind] & seen[kind]

@@ -206,10 +206,10 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         found.append(f"{types} that the catalogue lacks, sent with all fields as they are: see the report")
     beside = _sent_beside_native(report["rows_by_type"])
     if flags.get("native_since") is not None and beside:
-        named = ", ".join(beside[:EXAMPLES]) + (", …" if len(beside) > EXAMPLES else "")
+        shown = ", ".join(beside[:EXAMPLES]) + (", …" if len(beside) > EXAMPLES else "")
         found.append(
             f"{counted(len(beside), 'event type')} sent beside the native connector, since no page of Braze's says "
-            f"that it sends them: {named}; if it does, leave them out with --exclude_events"
+            f"that it sends them: {shown}; if it does, leave them out with --exclude_events"
         )
     return found + identity_warnings(report["identity"], flags)
 
