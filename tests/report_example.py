@@ -125,6 +125,16 @@ def example() -> dict[str, Any]:
             ],
         },
         "files": {"read": 17_280, "bytes": 1_482_330_112},
+        "listing": {
+            "read_until": 1_763_769_600,
+            "not_read": {
+                "hidden": {"files": 31, "bytes": 3_720, "example": f"{files}/._part-0001.avro"},
+                "other_name": {"files": 2, "bytes": 81_204, "example": "archive/2025-09.avro.gz"},
+                "unfinished_hour": {"files": 12, "bytes": 901_000, "example": f"{files}/date=2025-11-22-00/1.avro"},
+            },
+            "hidden_avro": 30,
+            "unreadable_dates": {"files": 1, "example": "date=today/1.avro"},
+        },
         "units": 41,
         "coverage": {
             "first_hour": "2025-09-20T00:00Z", "last_hour": "2025-11-21T23:00Z", "files_without_hour": 3,

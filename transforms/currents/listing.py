@@ -267,10 +267,12 @@ def _listed(
         if key < last:
             raise Unsorted(f"{source.typed} is listed in another order than that of names")
         last = key
+        is_repeat = False
         real = source.real_path(entry.path)
         if kind is Kind.DATA:
             there = True
-            is_repeat = any(other.kind(real) is Kind.DATA for other in earlier)
+            if earlier:
+                is_repeat = any(other.kind(real) is Kind.DATA for other in earlier)
         else:
             others[kind] = others.get(kind, 0) + 1
             is_repeat = any(

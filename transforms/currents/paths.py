@@ -117,12 +117,15 @@ def date_of(path: str) -> Date | None:
     >>> date_of("x/date=2025-04-01/a.avro")
     Date(folder='date=2025-04-01', begin=1743465600, seconds=86400)
     """
-    match = _DATE.search(path)
-    return _date(match.group(1), match.group(2)) if match else None
+    return _date_of_folder(path[: path.rfind("/") + 1])
 
 
-@functools.lru_cache(maxsize=4096)
-def _date(folder: str, text: str) -> Date:
+@functools.lru_cache(maxsize=1024)  # files of a folder come one after the other
+def _date_of_folder(path: str) -> Date | None:
+    found = _DATE.search(path)
+    if found is None:
+        return None
+    folder, text = found.groups()
     match = _DAY_OR_HOUR.match(text)
     if match:
         year, month, day, hour = (int(part or 0) for part in match.groups())
