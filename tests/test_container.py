@@ -192,7 +192,7 @@ def test_damage_of_whole_files(content: bytes, reason: str, cure: str) -> None:
         ([("id", "long"), ("time", "int")], "column_type", "id"),
         ([("id", "null"), ("time", "int")], "column_type", "id"),
         ([("id", "string"), ("time", "string")], "column_type", "time"),
-        ([("id", "string"), ("time", {"type": "long", "logicalType": "timestamp-millis"})], "column_type", "time"),
+        ([("id", "string"), ("time", {"type": "long", "logicalType": "time-micros"})], "column_type", "time"),
         ([("id", "string"), ("time", "int"), ("device_id", ["null", "long"])], "column_type", "device_id"),
     ],
 )

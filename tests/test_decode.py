@@ -309,11 +309,11 @@ def test_schemas_that_are_not_simple_come_as_json_text(codec: str) -> None:
     assert damages == []
     expected = {**fixed, "id": uuid, "tags": '{"k":1}'}
     assert chunk.table.to_pylist() == [
-        {**expected, "raw": '"/wA="', "either": "7", "nested": '{"a":"eg=="}'},
+        {**expected, "raw": b"\xff\x00", "either": "7", "nested": '{"a":"z"}'},
         {**expected, "raw": None, "either": '"s"', "nested": '{"a":""}'},
     ]
     as_json = [field.name for field in chunk.table.schema if field.metadata]
-    assert as_json == ["tags", "raw", "either", "nested"]
+    assert as_json == ["tags", "either", "nested"]
     assert chunk.table.schema.field("tags").metadata == {b"json": b"1"}
     broken = with_data(container, 0, bytes(container.blocks[0].data) + b"\x00")
     chunks, (damage,) = split(decode([(0, broken), (1, container)]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +175,117 @@ def test_columns_that_the_catalogue_lacks_stand_back_like_custom_properties(tmp_
     assert len(event) == 250
     assert sum(name.startswith(PREFIX) for name in event) == 240
     assert [name for name in event if name.startswith("x")] == [f"x{number}" for number in range(250 - own - 240)]
+
+
+def logical(base: str, logical_type: str, **more: Any) -> dict[str, Any]:
+    return {"type": base, "logicalType": logical_type, **more}
+
+
+SIXTEEN = bytes(range(16))
+MILLIS = 1_788_000_000_123  # 2026-08-29T10:40:00.123Z
+
+
+def test_logical_types_of_columns_that_the_catalogue_lacks_are_what_they_mean(tmp_path: Path) -> None:
+    columns: dict[str, tuple[Any, Any, Any]] = {
+        "amount": (logical("bytes", "decimal", precision=10, scale=2), Decimal("19.90"), 19.9),
+        "negative": (logical("fixed", "decimal", precision=9, scale=3, name="F", size=8), Decimal("-0.125"), -0.125),
+        "order": (logical("bytes", "decimal", precision=38, scale=0), Decimal("12345678901234567890123"),
+                  "12345678901234567890123"),
+        "whole": (["null", logical("bytes", "decimal", precision=38, scale=0)], Decimal(7), 7),
+        "fine": (logical("bytes", "decimal", precision=38, scale=19), Decimal("3.1415926535897932384"),
+                 "3.1415926535897932384"),
+        "day": (["null", logical("int", "date")], date(2026, 8, 29), "2026-08-29"),
+        "clock": (logical("int", "time-millis"), 36_000_500, "10:00:00.5"),
+        "at_millis": (logical("long", "timestamp-millis"), MILLIS, "2026-08-29T10:40:00.123Z"),
+        "at_micros": (logical("long", "timestamp-micros"), 1_788_000_000_000_000, "2026-08-29T10:40:00Z"),
+        "at_nanos": (logical("long", "timestamp-nanos"), MILLIS * 1_000_000, "2026-08-29T10:40:00.123Z"),
+        "local": (logical("long", "local-timestamp-micros"), MILLIS * 1_000, "2026-08-29T10:40:00.123"),
+        "text_uuid": (logical("string", "uuid"), "00010203-0405-0607-0809-0a0b0c0d0e0f",
+                      "00010203-0405-0607-0809-0a0b0c0d0e0f"),
+        "raw_uuid": (logical("fixed", "uuid", name="U", size=16), SIXTEEN, "00010203-0405-0607-0809-0a0b0c0d0e0f"),
+        "words": ("bytes", "ü".encode(), "ü"),
+        "noise": ("bytes", b"\xff\x00", "data:;base64,/wA="),
+        "noises": ({"type": "array", "items": "bytes"}, [b"\xff", b"\xfe"], ["data:;base64,/w==", "data:;base64,/g=="]),
+        "nested": ({"type": "array", "items": logical("bytes", "decimal", precision=5, scale=1)}, [Decimal("1.5")],
+                   [1.5]),
+        "record": ({"type": "record", "name": "R", "fields": [
+                       {"name": "at", "type": logical("long", "timestamp-millis")},
+                   ]}, {"at": MILLIS}, {"at": "2026-08-29T10:40:00.123Z"}),
+    }  # fmt: skip
+    row = {"id": "1", **{name: value for name, (_, value, _) in columns.items()}}
+    actual = published(tmp_path, {SESSION: ([row], {name: kind for name, (kind, _, _) in columns.items()})})
+    (event,) = properties(actual).values()
+    assert {name: event[name] for name in columns} == {name: wanted for name, (_, _, wanted) in columns.items()}
+    assert actual.report["limits"] == {"bytes_as_base64": {SESSION: {"noise": 1, "noises": 2}}}
+
+
+@pytest.mark.parametrize("beside", [{}, {"extra": (logical("bytes", "decimal", precision=5, scale=1), Decimal("1.5"))}])
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [(f"{local}timestamp-{unit}", factor) for unit, factor in (("millis", 1_000), ("micros", 1_000_000),
+     ("nanos", 1_000_000_000)) for local in ("", "local-")],
+)  # fmt: skip
+def test_a_time_that_is_a_timestamp_becomes_seconds(
+    unit: str, factor: int, beside: dict[str, tuple[Any, Any]], tmp_path: Path
+) -> None:
+    """In both readers; a row's time decides on links too."""
+    time = (NOW - 60) * factor + factor // 2
+    more = {name: value for name, (_, value) in beside.items()}
+    rows = [
+        {"id": "1", "time": time, "external_user_id": "ada", **more},
+        {"id": "2", "time": time + factor, "external_user_id": None, **more},
+        {"id": "3", "time": (NOW + 90_000) * factor, **more},
+    ]
+    types = {"time": logical("long", unit), **{name: kind for name, (kind, _) in beside.items()}}
+    actual = published(tmp_path, {SESSION: (rows, types)})
+    found = properties(actual)
+    assert [(found[key]["time"], found[key]["distinct_id"]) for key in ("1", "2")] == [
+        (NOW - 60, "ada"), (NOW - 59, "ada"),
+    ]  # fmt: skip
+    assert [reject["id"] for reject in actual.rejects] == ["3"]
+
+
+def test_columns_of_the_catalogue_take_its_types_or_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    decimal = logical("bytes", "decimal", precision=10, scale=2)
+    purchases = {
+        "price": (decimal, Decimal("0.99")),
+        "product_id": (logical("fixed", "uuid", name="U", size=16), SIXTEEN),
+        "currency": ("bytes", b"EUR"),
+        "platform": ("bytes", b"\xff\x00"),
+        "ad_tracking_enabled": (decimal, Decimal(1)),
+        "properties": ({"type": "map", "values": "string"}, {"plan": "gold"}),
+    }
+    locations = {"latitude": ("bytes", b"1.5"), "longitude": (["null", "double", "string"], "east"),
+                 "altitude": (logical("long", "timestamp-millis"), MILLIS)}  # fmt: skip
+    updates = {"time_ms": (logical("long", "timestamp-micros"), MILLIS * 1_000), "dob": (logical("int", "date"), 7_000),
+               "score": (decimal, Decimal("2.50"))}  # fmt: skip
+    files = {
+        kind: ([{"id": kind[-2:], **{name: value for name, (_, value) in columns.items()}}],
+               {name: type_ for name, (type_, _) in columns.items()})
+        for kind, columns in ((PURCHASE, purchases), ("users.behaviors.Location", locations), (UPDATE, updates))
+    }  # fmt: skip
+    actual = published(tmp_path, files)
+    found = properties(actual)
+    purchase, location = found["se"], found["on"]
+    assert (purchase["price"], purchase["currency"]) == (0.99, "EUR")
+    assert purchase["product_id"] == "00010203-0405-0607-0809-0a0b0c0d0e0f"
+    assert purchase["[Purchase property] plan"] == "gold"
+    assert not {"platform", "ad_tracking_enabled"} & set(purchase)
+    assert not {"latitude", "longitude", "altitude", "$latitude", "$longitude"} & set(location)
+    (profile,) = map(json.loads, actual.profile_lines)
+    assert profile["$set"] == {"dob": "1989-03-02", "score": 2.5}
+    assert actual.report["limits"]["types_left_out"] == {
+        PURCHASE: {"platform": 1, "ad_tracking_enabled": 1},
+        "users.behaviors.Location": {"latitude": 1, "longitude": 1, "altitude": 1},
+    }
+    (warning,) = (each for each in actual.report["warnings"] if "Braze's" in each)
+    assert "5 values left out" in warning
+    assert "altitude of users.behaviors.Location" in warning
+
+
+def test_ids_may_be_uuids_of_sixteen_bytes(tmp_path: Path) -> None:
+    kind = logical("fixed", "uuid", name="U", size=16)
+    rows = [{"id": SIXTEEN, "user_id": "p"}, {"id": SIXTEEN, "user_id": "p"}]
+    actual = published(tmp_path, {SESSION: (rows, {"id": kind})})
+    assert list(properties(actual)) == ["00010203-0405-0607-0809-0a0b0c0d0e0f"]
+    assert actual.report["rows"]["repeats"] == 1

@@ -127,6 +127,7 @@ class _FormatUnit(beam.DoFn):
                 yield TaggedOutput(FormatEvents.ATTRIBUTES, (shard, meter.sent(tagged(ATTRIBUTES, block))))
         for shard, block in _by_person(output.person_months, self._plan.person_shards):
             yield TaggedOutput(FormatEvents.PERSONS, (shard, meter.sent(tagged(PERSON_MONTHS, block))))
+        formatter.add_changes(reader.changes)
         for position, types in reader.misnamed:
             formatter.add_misnamed(position, types)
         damaged = sorted({position for position, _ in reader.damages})

@@ -12,6 +12,7 @@ from typing import Any
 import fastavro
 
 from transforms.currents.bounds import LEAST_BYTES, MAX_SCHEMA_BYTES, check_size, measure
+from transforms.currents.logical import TIMESTAMPS, Logical, logical_of
 
 STRING_COLUMNS = ("id", "user_id", "external_user_id", "device_id", "orphaned_by_id")
 REQUIRED_COLUMNS = ("id", "time")
@@ -39,7 +40,10 @@ class Schema:
         plain: The same without logical types, defaults and documentation: rows decode to raw Avro values.
         name: Full record name, ``namespace.name``.
         event_type: The Braze event type within that name; the whole name where none can be told.
-        fields: Column to kind: string, int, long, float, double, boolean, bytes, null, enum, array<string>, other.
+        fields: Column to kind: string, int, long, float, double, boolean, bytes, fixed, null, enum, array<string>,
+            other.
+        logical: Column to logical type, of those that have one which fits their kind.
+        unusual: Columns that are not yet what they mean when they are decoded: of logical types, bytes, nested ones.
         simple: Whether every column is of a kind that the columnar engine is known to decode right.
         least_row_bytes: Fewest bytes that a row can take, at least 2; bounds the plausible rows of a block.
         free_row_values: Values of a row that take no bytes, such as columns of type null.
@@ -51,6 +55,8 @@ class Schema:
     name: str
     event_type: str
     fields: Mapping[str, str]
+    logical: Mapping[str, Logical]
+    unusual: frozenset[str]
     simple: bool
     least_row_bytes: int
     free_row_values: int
@@ -90,7 +96,9 @@ def _parse(text: bytes) -> Schema:
     fields = {field["name"]: _kind(field["type"]) for field in plain["fields"]}
     if len(fields) != len(plain["fields"]):
         raise SchemaError("header", "the schema names a column twice: export the file again")
-    _check_columns(fields, {field["name"]: field["type"] for field in declared["fields"]})
+    types = {field["name"]: field["type"] for field in declared["fields"]}
+    logical = {name: found for name in fields if (found := logical_of(_bare(types[name]))) is not None}
+    _check_columns(fields, logical, types)
     name = plain["name"]
     if "." not in name and plain.get("namespace"):
         name = f"{plain['namespace']}.{name}"
@@ -100,6 +108,8 @@ def _parse(text: bytes) -> Schema:
         name=name,
         event_type=event_type_of(name),
         fields=fields,
+        logical=logical,
+        unusual=frozenset({*logical, *(name for name, kind in fields.items() if kind in ("bytes", "fixed", "other"))}),
         # Names beyond Avro's rules are read as they are, by the reader that does not mind.
         simple=all(kind in _SIMPLE_KINDS for kind in fields.values()) and all(map(_NAME.match, fields)),
         least_row_bytes=max(2, bounds.row.least),
@@ -160,31 +170,43 @@ def _kind(kind: Any) -> str:
     if isinstance(kind, str):
         return kind if kind in LEAST_BYTES else "other"
     if isinstance(kind, dict):
-        if kind["type"] == "enum":
-            return "enum"
+        if kind["type"] in ("enum", "fixed"):
+            return str(kind["type"])
         if kind["type"] == "array" and _without_null(kind["items"]) == "string":
             return "array<string>"
     return "other"
 
 
+def _bare(declared: Any) -> Any:
+    """The declared type within a nullable union and within types that only wrap one."""
+    kind = _without_null(declared)
+    while isinstance(kind, dict) and isinstance(kind["type"], (dict, list)):
+        kind = _without_null(kind["type"])
+    return kind
+
+
 def _has_logical_type(declared: Any) -> bool:
-    branches = declared if isinstance(declared, list) else [declared]
-    return any(isinstance(branch, dict) and "logicalType" in branch for branch in branches)
+    bare = _bare(declared)
+    return isinstance(bare, dict) and "logicalType" in bare
 
 
-def _check_columns(fields: Mapping[str, str], declared: Mapping[str, Any]) -> None:
+def _check_columns(fields: Mapping[str, str], logical: Mapping[str, Logical], declared: Mapping[str, Any]) -> None:
     for column in REQUIRED_COLUMNS:
         if column not in fields:
             raise SchemaError(
                 "missing_column", f"the schema has no column [{column}]: give Currents exports, or --skip the file"
             )
-    wrong = [name for name in STRING_COLUMNS if fields.get(name, "string") not in ("string", "null")]
+    uuids = {name for name, kind in logical.items() if kind.name == "uuid"}
+    wrong = [
+        name for name in STRING_COLUMNS if fields.get(name, "string") not in ("string", "null") and name not in uuids
+    ]
     if fields["id"] == "null":
         wrong.append("id")
-    if fields["time"] not in ("int", "long") or _has_logical_type(declared["time"]):
+    told = logical["time"].name if "time" in logical else None
+    if fields["time"] not in ("int", "long") or (told not in TIMESTAMPS and _has_logical_type(declared["time"])):
         wrong.append("time")
     for column in wrong:
-        needed = "int or long UNIX seconds" if column == "time" else "string"
+        needed = "int or long UNIX seconds or a timestamp" if column == "time" else "string"
         raise SchemaError(
             "column_type",
             f"column [{column}] is {json.dumps(declared[column])[:120]}, not {needed}: give Currents exports, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import io
 import itertools
@@ -11,15 +10,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import fastavro
-import orjson
 import pyarrow as pa
 
 from transforms.currents.container import Block, Schema
 from transforms.currents.engine import ARROW_TYPES
 from transforms.currents.letter import Bytes, LetterError, Read, row_reader
+from transforms.currents.logical import json_of, named_types, plain_value
 
 JSON_COLUMN = {b"json": b"1"}
-_TEXT_KINDS = ("string", "enum", "null")
+_PLAIN_TYPES = {
+    **ARROW_TYPES, "enum": pa.string(), "null": pa.string(), "bytes": pa.binary(), "fixed": pa.binary(),
+}  # fmt: skip
 _INT_LIMIT = 1 << 31
 _BATCH_ROWS = 8192
 
@@ -117,27 +118,26 @@ def _read_ahead(reader: _Reader, source: Bytes, count: int) -> list[dict[str, An
 
 
 def rows_to_table(schema: Schema, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pa.Table:
-    """Rows as an Arrow table; what Arrow columns are not made for here becomes compact JSON text."""
+    """Rows as an Arrow table; nested values and unions become JSON text, logical types in them what they mean."""
+    declared, names = _declared(schema)
     fields = []
     arrays = []
     for name in columns:
         kind = schema.fields[name]
         values = [row[name] for row in rows]
-        if kind in ARROW_TYPES or kind in _TEXT_KINDS:
-            field = pa.field(name, ARROW_TYPES.get(kind, pa.string()))
+        if kind in _PLAIN_TYPES:
+            field = pa.field(name, _PLAIN_TYPES[kind])
         else:
             field = pa.field(name, pa.string(), metadata=JSON_COLUMN)
-            values = [None if value is None else _json(value) for value in values]
+            given = (plain_value(value, declared[name], names) for value in values)
+            values = [None if value is None else json_of(value) for value in given]
         fields.append(field)
         arrays.append(pa.array(values, field.type))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _json(value: Any) -> str:
-    return orjson.dumps(value, default=_base64, option=orjson.OPT_NON_STR_KEYS).decode()
-
-
-def _base64(value: Any) -> str:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    raise TypeError(f"[{type(value).__name__}] is no Avro value")
+@functools.lru_cache(maxsize=1024)
+def _declared(schema: Schema) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Declared types by column, and by name."""
+    declared = json.loads(schema.json)
+    return {field["name"]: field["type"] for field in declared["fields"]}, named_types(declared)

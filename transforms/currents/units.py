@@ -10,6 +10,7 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from transforms.currents.codecs import MAX_BLOCK_BYTES
+from transforms.currents.conform import Changes, conform
 from transforms.currents.container import Container, Damage, read_container
 from transforms.currents.decode import FileDamage, decode
 from transforms.currents.paths import Unit
@@ -44,6 +45,7 @@ class UnitReader:
         misnamed: (position of the file, its names) where path and schema name different types.
         row_count: rows by the block headers, lost ones included: ``unit_row`` is below it.
         file_starts: the ``unit_row`` at which each file begins.
+        changes: what could not be made the catalogue's type, of the columns that were asked for.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class UnitReader:
         self.misnamed: list[tuple[int, TypeNames]] = []
         self.row_count = 0
         self.file_starts: list[int] = []
+        self.changes: Changes = Changes()
         self._expected = expected_checksums
         self._types: list[str] = []
 
@@ -76,12 +79,13 @@ class UnitReader:
                 continue
             names = sorted({self._types[file] for file in np.unique(item.file).tolist()})
             if len(names) == 1:
-                yield Rows(names[0], item.table, item.file, item.row, item.unit_row)
+                table = conform(names[0], item.table, item.schema, self.changes)
+                yield Rows(names[0], table, item.file, item.row, item.unit_row)
                 continue
             types = np.array([names.index(kind) if kind in names else -1 for kind in self._types])[item.file]
             for code, name in enumerate(names):
                 chosen = types == code
-                table = item.table.filter(pa.array(chosen))
+                table = conform(name, item.table.filter(pa.array(chosen)), item.schema, self.changes)
                 yield Rows(name, table, item.file[chosen], item.row[chosen], item.unit_row[chosen])
 
     def _containers(self) -> Iterator[tuple[int, Container]]:

@@ -63,11 +63,13 @@ def attributes(table: pa.Table, distinct_id: pa.Array, operation: str, notes: No
     standard: dict[str, set[int]] = {}
     for name, target in {**_STANDARD, **unknown_attributes(table)}.items():
         given = column(table, name)
+        metadata = table.schema.field(name).metadata if name in table.column_names else None
+        is_json = metadata is not None and b"json" in metadata
         present = np.flatnonzero(np.asarray(given.is_valid()))
         found = given.take(pa.array(present)).to_pylist()
         rows.append(present)
         names += [target] * len(found)
-        values += [_json(value) for value in found]
+        values += [_json(orjson.loads(value) if is_json else value) for value in found]
         standard.setdefault(target, set()).update(present.tolist())
     custom_rows: list[int] = []
     for row, document in enumerate(text_column(table, "custom_attributes").to_pylist()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from transforms.identity.persons import VIA, Persons, persons
 from transforms.mixpanel.custom import Notes
 from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
 from transforms.mixpanel.gzip_lines import GzipLines
+from transforms.mixpanel.names import cut
 from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD, Fates, decide
 from transforms.mixpanel.profiles import attributes
 from transforms.settings import EARLIEST_TIME, Settings
@@ -117,6 +118,14 @@ class UnitFormatter:
         for key, name in (("path_type", names.path), ("schema_type", names.schema), ("taken_as", names.taken)):
             example[key] = shown(name)
         merge(self.output.tally, {"type_conflicts": {"files": 1, "examples": [example]}})
+
+    def add_changes(self, changes: Mapping[tuple[str, str, str], int]) -> None:
+        """Count values of a type that had to be changed; by kind of change, event type and column."""
+        notes = Notes()
+        for (kind, event_type, name), count in changes.items():
+            if count:
+                notes.add(kind, event_type, cut(name), count)
+        self._note_limits(notes)
 
     def _events(self, event_type: str, table: pa.Table, names: pa.Array, who: Persons, fates: Fates) -> None:
         chosen = fates.are("events")

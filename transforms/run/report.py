@@ -211,7 +211,21 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
             f"{counted(len(beside), 'event type')} sent beside the native connector, since no page of Braze's says "
             f"that it sends them: {shown}; if it does, leave them out with --exclude_events"
         )
-    return found + identity_warnings(report["identity"], flags)
+    return found + _types_left_out(report["limits"]) + identity_warnings(report["identity"], flags)
+
+
+def _types_left_out(limits: dict[str, Any]) -> list[str]:
+    """A warning of columns that cannot be made the catalogue's."""
+    by_type: dict[str, dict[str, int]] = limits.get("types_left_out") or {}
+    if not by_type:
+        return []
+    columns = sorted(f"{name} of {event_type}" for event_type, names in by_type.items() for name in names)
+    more = len(columns) - FILES_NAMED
+    return [
+        f"{counted(sum(sum(names.values()) for names in by_type.values()), 'value')} left out, since the type of the "
+        f"column in the file cannot be made Braze's: {', '.join(columns[:FILES_NAMED])}"
+        f"{f' and {more:,} more' if more > 0 else ''}; export such columns with Braze's types"
+    ]
 
 
 def _sent_beside_native(rows_by_type: dict[str, dict[str, int]]) -> list[str]:

@@ -55,6 +55,8 @@ _LIMITS = {
     "lone_surrogates": ("Characters replaced", "half a surrogate pair, which no UTF-8 holds, became U+FFFD"),
     "duplicate_keys": ("Values left out", "their key stood twice in the JSON; the last one is sent"),
     "empty_keys": ("Values left out", "their key in the JSON is empty"),
+    "types_left_out": ("Values left out", "the column's type in the file cannot be made the catalogue's"),
+    "bytes_as_base64": ("Bytes sent as base64", "of a column that the catalogue lacks, and no UTF-8"),
     "documents_unquoted": ("Documents opened twice", "the JSON stood in a JSON string"),
 }
 
