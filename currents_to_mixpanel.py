@@ -15,9 +15,9 @@ _PACKAGES = ("pipelines", "transforms")
 
 
 def job() -> None:
-    """The command ``currents-to-mixpanel``."""
+    """The command ``currents-to-mixpanel``, with its verbs."""
     take_own_packages()
-    from pipelines.currents_to_mixpanel import cli
+    from pipelines.verbs import cli
 
     cli()
 

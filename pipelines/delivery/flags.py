@@ -17,7 +17,7 @@ _MOST_CONNECTIONS = 50
 def parser() -> Parser:
     """Every flag of the command, in the groups of its help."""
     flags = Parser(
-        prog="python -m pipelines.deliver",
+        prog="currents-to-mixpanel deliver",
         description="Posts a finished run to a Mixpanel project. Credentials come from MIXPANEL_SERVICE_ACCOUNT and "
         "MIXPANEL_TOKEN, or from files that these names with _FILE name.",
         allow_abbrev=False,
