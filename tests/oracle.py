@@ -2,7 +2,8 @@
 
 Independent of the program it judges: it shares nothing with it but the catalogue. ``run`` takes
 ``{path: (event_type, rows)}`` or ``{path: (event_type, rows, schema)}``; rows are dicts as fastavro reads them, with
-absent columns absent. The schema matters for 32-bit floats only; without one the catalogue names those columns.
+absent columns absent, and bytes that are not UTF-8 as lone surrogates ("surrogateescape"). The schema matters for
+32-bit floats only; without one the catalogue names those columns.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Expected(NamedTuple):
     withheld: dict[str, Counter[str]]  # reason -> event type -> rows
     ids: dict[Node, tuple[str | None, str]]  # (distinct_id, cluster)
     links: dict[LinkKey, tuple[int, str, str, str]]  # (time, event_id, file, status)
+    broken: dict[str, Counter[str]]  # event type -> column -> texts with U+FFFD in rows that were sent
 
 
 def read_rows(files: Mapping[str, Sequence[Any]]) -> list[Row]:
@@ -59,8 +61,16 @@ def read_rows(files: Mapping[str, Sequence[Any]]) -> list[Row]:
             types = {field.name: f'"{field.type.strip("?")}"' for field in known.fields} if known else {}
         for number, record in enumerate(records):
             shortest = {name: _shortest(value, '"float"' in types.get(name, "")) for name, value in record.items()}
-            rows.append(Row(path, number, event_type, shortest))
+            broken = frozenset(name for name, value in shortest.items() if str(_readable(value)) != str(value))
+            record = {name: _readable(value) for name, value in shortest.items()}
+            rows.append(Row(path, number, event_type, record, broken=broken))
     return rows
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return value.encode(errors="surrogateescape").decode(errors="replace") if isinstance(value, str) else value
 
 
 def _shortest(value: Any, is_float32: bool) -> Any:
@@ -211,7 +221,7 @@ def run(
         }  # fmt: skip
         return next((reason for reason, applies in reasons.items() if applies), None)
 
-    expected = Expected([], [], [], Counter(), {}, {}, defaultdict(Counter), {}, identities.links)
+    expected = Expected([], [], [], Counter(), {}, {}, defaultdict(Counter), {}, identities.links, defaultdict(Counter))
     counts: dict[str, Counter[str]] = defaultdict(Counter)  # event type -> kind -> rows
 
     def count(row: Row, kind: str, reason: str | None = None) -> None:
@@ -220,12 +230,18 @@ def run(
             expected.rejects[(str(reason), row.file, row.number)] += 1
         elif kind == "withheld":
             expected.withheld[str(reason)][row.event_type] += 1
+        elif kind in ("events", "profile_updates", "deletions"):
+            expected.broken[row.event_type].update(row.broken)
 
     seen: set[tuple[str, str | bytes]] = set()
     left, deletion_rows = [], []
     for row in rows:
         if not (row.record.get("id") or "").strip():
             count(row, "rejects", "missing_id")
+        elif row.broken & {"id", USER, EXTERNAL, "device_id", "orphaned_by_id"} or (
+            row.event_type == catalog.CUSTOM_EVENT and "name" in row.broken
+        ):
+            count(row, "rejects", "invalid_utf8")
         elif not row.valid_time(now):
             count(row, "rejects", "time_invalid")
         elif repeat_key(row) in seen:
@@ -242,7 +258,7 @@ def run(
         for row in rows
         if row.event_type == catalog.USER_DELETE_REQUEST
         and (row.record.get("id") or "").strip()
-        and row.valid_time(now)
+        and row.is_evidence(now)
         and row.usable(USER)
     }
 

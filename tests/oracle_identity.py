@@ -48,6 +48,7 @@ class Row(NamedTuple):
     """One decodable row; ``record`` holds its columns with 32-bit floats already in shortest form.
 
     ``no_id``: words that are no ids in this run. ``crowd``: external ids that the run drops.
+    ``broken`` are its columns that had a text that is not UTF-8.
     """
 
     file: str
@@ -56,6 +57,7 @@ class Row(NamedTuple):
     record: dict[str, Any]
     no_id: frozenset[str] = frozenset()
     crowd: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
 
     def usable(self, column: str) -> str | None:
         value: str | None = self.record.get(column)
@@ -75,6 +77,9 @@ class Row(NamedTuple):
         time = self.record.get("time")
         return time is not None and EARLIEST_TIME <= time <= now + 3600
 
+    def is_evidence(self, now: int) -> bool:
+        return self.valid_time(now) and not self.broken & {"id", USER, EXTERNAL, DEVICE, "orphaned_by_id"}
+
 
 class Identities(NamedTuple):
     known: dict[Node, str | None]  # the known user of each node's cluster
@@ -93,7 +98,7 @@ def find_crowd(rows: list[Row], now: int, limit: int) -> dict[str, int]:
     profiles: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         external, profile = row.usable(EXTERNAL), row.usable(USER)
-        if external and profile and row.valid_time(now) and row.event_type != catalog.USER_ORPHAN:
+        if external and profile and row.is_evidence(now) and row.event_type != catalog.USER_ORPHAN:
             profiles[external].add(profile)
     return {external: len(those) for external, those in profiles.items() if len(those) > limit}
 
@@ -107,7 +112,7 @@ def find_links(rows: list[Row], now: int) -> tuple[set[Node], dict[LinkKey, Evid
     nodes: set[Node] = set()
     links: dict[LinkKey, Evidence] = {}
     for row in rows:
-        if not row.valid_time(now):
+        if not row.is_evidence(now):
             continue
         found: list[tuple[int, str, Node]] = []  # rank, column of the other end, the other end
         if row.event_type == catalog.USER_ORPHAN:
@@ -116,7 +121,9 @@ def find_links(rows: list[Row], now: int) -> tuple[set[Node], dict[LinkKey, Evid
         else:
             if external := row.usable(EXTERNAL):
                 found.append((0, EXTERNAL, (EXTERNAL, external)))
-            machine_made = row.record.get("machine_open") == "true" or row.event_type.startswith(catalog.WEBHOOKS)
+            unread = "machine_open" in row.broken
+            opened = unread or row.record.get("machine_open") == "true"
+            machine_made = opened or row.event_type.startswith(catalog.WEBHOOKS)
             if (device := row.usable(DEVICE)) and not machine_made:
                 found.append((2, DEVICE, (DEVICE, device)))
         nodes.update(other for _, _, other in found)

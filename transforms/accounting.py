@@ -122,7 +122,7 @@ def check_rejects(total: Tally, limit: float) -> None:
     is_all = limit < 1 and unfit == read + lost and is_loss
     if not is_all and (share <= limit or (read + lost < 1_000 and files < 20)):
         return
-    reasons = sorted({**damaged.get("reasons", {}), **rejects}.items(), key=_most_frequent)[:10]
+    reasons = sorted(merged([damaged.get("reasons", {}), rejects]).items(), key=_most_frequent)[:10]
     examples = {**damaged.get("examples", {}), **total.get("reject_examples", {})}
     lines = [f"  {reason}: {count:,}, e.g. {_example(examples[reason][0])}" for reason, count in reasons]
     if is_all:

@@ -14,6 +14,7 @@ from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types
 
 from transforms.accounting import AccountingError, Tally, merge
+from transforms.currents.broken_text import broken_names
 from transforms.currents.container import Damage
 from transforms.currents.paths import Unit
 from transforms.currents.units import UnitReader
@@ -103,15 +104,22 @@ class _FormatUnit(beam.DoFn):
         seen = np.zeros(told.row_count, bool)
         repeats = np.zeros(told.row_count, bool)
         repeats[told.drop] = True
+        nameless: list[np.ndarray] = []
         for rows in reader.rows():
             seen[rows.unit_row] = True
-            formatter.add(rows.event_type, rows.table, rows.file, rows.row, repeats[rows.unit_row])
+            formatter.add(rows.event_type, rows.table, rows.file, rows.row, repeats[rows.unit_row], rows.broken)
+            nameless.append(rows.unit_row[broken_names(rows.event_type, rows.broken, len(rows.row))])
             progress.advance("write_events", 0, len(rows.row))
         _check_kept(told, reader, seen)
         if int(seen.sum()) < told.rows and not self._settings.thorough:
             raise TornEvidence(
                 f"unit [{number}] has {told.rows - int(seen.sum())} row(s) that pass 1 took for whole, by the columns "
                 "it reads, and pass 2 found broken: what they say of persons must not count"
+            )
+        if np.isin(told.kept_for, np.concatenate([told.kept_for[:0], *nameless])).any():
+            raise TornEvidence(
+                f"unit [{number}] has a row that is a reject, its event's name not being UTF-8, and rows that pass 1, "
+                "which does not read names, took for repeats of it: they must not be left out"
             )
         for position, damage in reader.damages:
             formatter.add_damage(position, dataclasses.asdict(damage), told.unit.files[position].size)
@@ -137,7 +145,9 @@ class _FormatUnit(beam.DoFn):
 
 
 class TornEvidence(Exception):
-    """Rows that pass 1 took for evidence are damaged: the run must be made again with ``Settings.thorough``."""
+    """Pass 1, by the columns it reads, took rows for whole that are not: the run must be made again with
+    ``Settings.thorough``.
+    """
 
 
 @dataclasses.dataclass

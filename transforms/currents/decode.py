@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from transforms.currents.broken_text import BrokenText, as_masks, of_rows
 from transforms.currents.container import Block, Container, Damage, Schema
 from transforms.currents.engine import EngineError, decode_blocks
 from transforms.currents.strict import StrictError, read_table
@@ -34,6 +35,7 @@ class Chunk:
         row: int64, the row's number in its file, lost rows counted where their block header tells.
         unit_row: int64, the row's number over all files of the call, counted likewise: the same for every choice of
             columns.
+        broken: Which values of the table's columns had a text that is not UTF-8, and has U+FFFD now.
     """
 
     schema: Schema
@@ -41,6 +43,7 @@ class Chunk:
     file: np.ndarray
     row: np.ndarray
     unit_row: np.ndarray
+    broken: BrokenText
 
 
 class FileDamage(NamedTuple):
@@ -48,6 +51,13 @@ class FileDamage(NamedTuple):
 
     file: int
     damage: Damage
+
+
+class _Decoded(NamedTuple):
+    """Rows of neighbouring blocks, and where a text of theirs was mended: positions of rows, by column."""
+
+    table: pa.Table
+    broken: dict[str, list[int]]
 
 
 class _Piece(NamedTuple):
@@ -130,16 +140,22 @@ def _flush(group: _Pending, columns: Sequence[str] | None) -> Iterator[Chunk | F
     decoded = wanted or ["id"]
     good: list[_Piece] = []
     tables: list[pa.Table] = []
+    broken: dict[str, list[int]] = {}
+    rows = 0
     for part, outcome in _decode_pieces(schema, pieces, decoded):
         if isinstance(outcome, Damage):
             yield FileDamage(part[0].file, outcome)
         else:
             good.extend(part)
-            tables.append(outcome)
+            tables.append(outcome.table)
+            for column in outcome.broken.keys() & set(wanted):
+                broken.setdefault(column, []).extend(rows + position for position in outcome.broken[column])
+            rows += outcome.table.num_rows
     if good:
         table = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
-        whole = Chunk(schema, table if wanted else table.select([]), *_row_numbers(good))
-        yield from _parts(whole, table.num_rows)
+        table = table if wanted else table.select([])
+        whole = Chunk(schema, table, *_row_numbers(good), as_masks(broken, rows))
+        yield from _parts(whole, rows)
 
 
 def _parts(chunk: Chunk, rows: int) -> Iterator[Chunk]:
@@ -150,16 +166,17 @@ def _parts(chunk: Chunk, rows: int) -> Iterator[Chunk]:
     for start in range(0, rows, _PART_ROWS):
         part = slice(start, min(start + _PART_ROWS, rows))
         table = chunk.table.slice(start, _PART_ROWS)
-        yield Chunk(chunk.schema, table, chunk.file[part], chunk.row[part], chunk.unit_row[part])
+        broken = of_rows(chunk.broken, part)
+        yield Chunk(chunk.schema, table, chunk.file[part], chunk.row[part], chunk.unit_row[part], broken)
 
 
 def _decode_pieces(
     schema: Schema, pieces: list[_Piece], columns: list[str]
-) -> Iterator[tuple[list[_Piece], pa.Table | Damage]]:
+) -> Iterator[tuple[list[_Piece], _Decoded | Damage]]:
     """Tables of runs of good blocks and the damage of each bad one, in order; the bad are found by halving."""
     if schema.simple:
         try:
-            yield pieces, decode_blocks(schema, [piece.block for piece in pieces], columns)
+            yield pieces, _Decoded(decode_blocks(schema, [piece.block for piece in pieces], columns), {})
             return
         except EngineError:
             if len(pieces) > 1:
@@ -170,7 +187,7 @@ def _decode_pieces(
     for piece in pieces:
         block = piece.block
         try:
-            yield [piece], read_table(schema, block, columns)
+            yield [piece], _Decoded(*read_table(schema, block, columns))
         except StrictError as error:
             yield (
                 [piece],

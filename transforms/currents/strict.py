@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import fastavro
 import pyarrow as pa
 
+from transforms.currents.broken_text import ESCAPED, mend_rows
 from transforms.currents.container import Block, Schema
 from transforms.currents.engine import ARROW_TYPES
 from transforms.currents.letter import Bytes, LetterError, Read, row_reader
@@ -55,19 +56,40 @@ def read_rows(schema: Schema, block: Block) -> list[dict[str, Any]]:
     return list(itertools.chain.from_iterable(_batches(schema, block)))
 
 
-def read_table(schema: Schema, block: Block, columns: Sequence[str]) -> pa.Table:
-    """The same rows as an Arrow table; never all of them at once as Python's objects, which take a hundred times more.
+def read_table(schema: Schema, block: Block, columns: Sequence[str]) -> tuple[pa.Table, dict[str, list[int]]]:
+    """The same rows as an Arrow table, and where a text that is not UTF-8 was mended: positions of rows, by column.
+
+    Such a text is often the first sign that a length is broken. So it is mended only where the block is exactly its
+    rows whatever stands in its texts. Never are all rows there at once as Python's objects, which take a hundred times
+    more.
 
     Raises:
         StrictError: as ``read_rows`` does.
     """
-    return pa.concat_tables([rows_to_table(schema, rows, columns) for rows in _batches(schema, block)])
+    try:
+        return pa.concat_tables([rows_to_table(schema, rows, columns) for rows in _batches(schema, block)]), {}
+    except StrictError as error:
+        if error.reason != "invalid_utf8":
+            raise
+        try:
+            return _mended_table(schema, block, columns)
+        except StrictError:
+            raise error from None
 
 
-def _batches(schema: Schema, block: Block) -> Iterator[list[dict[str, Any]]]:
-    """The block's rows, some thousands at a time."""
+def _mended_table(schema: Schema, block: Block, columns: Sequence[str]) -> tuple[pa.Table, dict[str, list[int]]]:
+    tables: list[pa.Table] = []
+    broken: dict[str, list[int]] = {}
+    for rows in _batches(schema, block, ESCAPED):
+        mend_rows(rows, columns, sum(table.num_rows for table in tables), broken)
+        tables.append(rows_to_table(schema, rows, columns))
+    return pa.concat_tables(tables), broken
+
+
+def _batches(schema: Schema, block: Block, errors: str = "strict") -> Iterator[list[dict[str, Any]]]:
+    """The block's rows, some thousands at a time; ``errors`` is how texts that are not UTF-8 are decoded."""
     reader = _reader(schema)
-    source = Bytes(bytes(block.plain()))
+    source = Bytes(bytes(block.plain()), errors)
     done = 0
     try:
         while done < block.rows:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from isal import isal_zlib
 
+from transforms.currents.broken_text import BrokenText, of_columns, of_rows
 from transforms.currents.codecs import MAX_BLOCK_BYTES
 from transforms.currents.conform import Changes, conform
 from transforms.currents.container import Container, Damage, read_container
@@ -27,6 +28,7 @@ class Rows:
 
     ``table`` has the asked columns as far as the files have them; ``file`` (position in the unit's files), ``row``
     (number in its file) and ``unit_row`` (number in the unit, the same in both passes) have one entry a row.
+    ``broken`` says which values of the table had a text that is not UTF-8.
     """
 
     event_type: str
@@ -34,6 +36,7 @@ class Rows:
     file: np.ndarray
     row: np.ndarray
     unit_row: np.ndarray
+    broken: BrokenText
 
 
 class UnitReader:
@@ -80,13 +83,15 @@ class UnitReader:
             names = sorted({self._types[file] for file in np.unique(item.file).tolist()})
             if len(names) == 1:
                 table = conform(names[0], item.table, item.schema, self.changes)
-                yield Rows(names[0], table, item.file, item.row, item.unit_row)
+                broken = of_columns(item.broken, table.column_names)
+                yield Rows(names[0], table, item.file, item.row, item.unit_row, broken)
                 continue
             types = np.array([names.index(kind) if kind in names else -1 for kind in self._types])[item.file]
             for code, name in enumerate(names):
                 chosen = types == code
                 table = conform(name, item.table.filter(pa.array(chosen)), item.schema, self.changes)
-                yield Rows(name, table, item.file[chosen], item.row[chosen], item.unit_row[chosen])
+                broken = of_rows(of_columns(item.broken, table.column_names), chosen)
+                yield Rows(name, table, item.file[chosen], item.row[chosen], item.unit_row[chosen], broken)
 
     def _containers(self) -> Iterator[tuple[int, Container]]:
         contents = read_all((file.entry for file in self.unit.files), self._read_concurrency)

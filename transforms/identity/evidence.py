@@ -1,6 +1,7 @@
 """The narrow pass over one unit: only what says who is who, and which rows repeat, in packed blocks.
 
-A row counts as evidence if its ``time`` is one that Mixpanel takes; repeats count like the rows they repeat.
+A row counts as evidence if its ``time`` is one that Mixpanel takes and its ids are UTF-8; repeats count like the rows
+they repeat.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from transforms.accounting import SHOWN, shown
 from transforms.currents import catalog
+from transforms.currents.broken_text import broken_ids, broken_names
 from transforms.currents.paths import Unit
 from transforms.currents.units import Rows, UnitReader
 from transforms.identity.columns import array, text
@@ -76,7 +78,9 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int, read
     decoded = 0
     for rows in reader.rows(None if settings.thorough else COLUMNS):
         decoded += len(rows.row)
+        count = len(rows.row)
         evidence = settings.valid_times(np.asarray(pc.fill_null(array(rows.table["time"]), 0)))
+        evidence &= ~broken_ids(rows.broken, count)
         found = _links(rows, evidence, numbers, settings.no_id)
         links.append(found[0])
         nodes.add(found[1])
@@ -85,14 +89,16 @@ def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int, read
             profiles.append(_usable(user_id, evidence, USER_ID, settings))
             if rows.event_type == catalog.USER_DELETE_REQUEST:
                 # Only a row that makes a line in deletions/ deletes: one without an id is a reject.
-                named = _usable(user_id, evidence & given(rows.table["id"]), USER_ID, settings)
-                deleted.add(_nodes(named))
+                asking = _usable(user_id, evidence & given(rows.table["id"]), USER_ID, settings)
+                deleted.add(_nodes(asking))
         external_user_id = _column(rows.table, "external_user_id")
         if settings.crowd_ids == "drop" and external_user_id is not None:
             externals.append(_usable(external_user_id, evidence, EXTERNAL_USER_ID, settings))
         pairs, _ = keys(rows.event_type, rows.table["id"])
         valid = given(rows.table["id"])
-        key_parts.append((pairs, valid & evidence, rows.unit_row))
+        # A row that is a reject for its event's name says who is who, and no row is a repeat of it.
+        named = ~broken_names(rows.event_type, rows.broken, count)
+        key_parts.append((pairs, valid & evidence & named, rows.unit_row))
         _note_workspaces(rows, names, workspaces)
     asked = pa.concat_tables([_nodes(_once(profiles)), _nodes(_once(externals), EXTERNAL_USER_ID)])
     key_blocks = list(_key_blocks(key_parts, reader.row_count, key_shards))
@@ -119,6 +125,9 @@ def _links(rows: Rows, evidence: np.ndarray, names: list[str], no_id: tuple[str,
         name: _column(rows.table, name)
         for name in ("user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open")
     }
+    if "machine_open" in rows.broken:
+        # Null says that a person opened it; what cannot be read does not.
+        columns["machine_open"] = pc.if_else(pa.array(rows.broken["machine_open"]), "true", columns["machine_open"])
     return from_rows(
         rows.event_type,
         event_id=rows.table["id"],
@@ -192,6 +201,8 @@ def _note_workspaces(rows: Rows, names: list[str], workspaces: dict[str, str]) -
     values = _column(rows.table, "app_group_id")
     if values is None:
         return
+    if "app_group_id" in rows.broken:
+        values = pc.if_else(pa.array(rows.broken["app_group_id"]), pa.scalar(None, pa.string()), values)
     encoded = values.dictionary_encode()
     numbers = {workspace: number for number, workspace in enumerate(encoded.dictionary.to_pylist())}
     for workspace in sorted(workspace for workspace in numbers if workspace and workspace.strip())[:WORKSPACES_KEPT]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.currents import catalog
+from transforms.currents.broken_text import BrokenText, broken_ids, broken_names
 from transforms.identity.ids import given
 from transforms.identity.persons import Persons
 from transforms.mixpanel.events import column, is_identity_only
@@ -27,7 +28,7 @@ WITHHELD = (
     "event_type", "outside_window", "excluded", "native_drops", "left_to_native", "anonymous", "anonymous_profile",
     "deleted_user", "profile_updates_off", "sampled_out",
 )  # fmt: skip
-REJECTS = ("missing_id", "time_invalid", "missing_user_id", "event_too_large")
+REJECTS = ("missing_id", "invalid_utf8", "time_invalid", "missing_user_id", "event_too_large")
 
 
 @dataclasses.dataclass
@@ -63,7 +64,13 @@ class Fates:
 
 
 def decide(
-    event_type: str, table: pa.Table, names: pa.Array, who: Persons, repeats: np.ndarray, settings: Settings
+    event_type: str,
+    table: pa.Table,
+    names: pa.Array,
+    who: Persons,
+    repeats: np.ndarray,
+    broken: BrokenText,
+    settings: Settings,
 ) -> Fates:
     """The outcome of every row of one event type; ``repeats`` marks rows that came before, in this file or another."""
     count = table.num_rows
@@ -71,6 +78,7 @@ def decide(
     fates = Fates.undecided(count)
     times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
     fates.reject(~given(column(table, "id")), "missing_id")
+    fates.reject(broken_ids(broken, count) | broken_names(event_type, broken, count), "invalid_utf8")
     fates.reject(~settings.valid_times(times), "time_invalid")
     fates.decide(repeats, "repeats")
     if is_identity_only(event_type):

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from transforms.accounting import EXAMPLES, Tally, bound, merge, shown
 from transforms.currents import catalog
+from transforms.currents.broken_text import BrokenText
 from transforms.currents.paths import event_type_of
 from transforms.currents.type_names import TypeNames
 from transforms.identity.months import day_counts, month_counts, person_months
@@ -50,11 +51,19 @@ class UnitFormatter:
         self._settings = settings
         self._crowd = crowd
 
-    def add(self, event_type: str, table: pa.Table, file: np.ndarray, row: np.ndarray, repeats: np.ndarray) -> None:
+    def add(
+        self,
+        event_type: str,
+        table: pa.Table,
+        file: np.ndarray,
+        row: np.ndarray,
+        repeats: np.ndarray,
+        broken: BrokenText,
+    ) -> None:
         """Format rows of one event type.
 
-        ``file`` (position in the unit's files) and ``row`` (within its file) say where each row comes from, and
-        ``repeats`` (bool) which rows came before.
+        ``file`` (position in the unit's files) and ``row`` (within its file) say where each row comes from,
+        ``repeats`` (bool) which rows came before, and ``broken`` which values had a text that is not UTF-8.
         """
         who = persons(
             column(table, "user_id"),
@@ -66,14 +75,15 @@ class UnitFormatter:
         if who.left_out:
             bound(merge(self.output.tally, {"external_ids_left_out": who.left_out}))
         names = event_names(event_type, table)
-        fates = decide(event_type, table, names, who, repeats, self._settings)
+        fates = decide(event_type, table, names, who, repeats, broken, self._settings)
         if event_type == catalog.PROFILE_UPDATE:
             self._profile_updates(table, who, fates)
         elif event_type == catalog.USER_DELETE_REQUEST:
             self._deletions(table, who, fates)
         else:
             self._events(event_type, table, names, who, fates)
-        self._rejects(event_type, table, file, row, fates)
+        self._rejects(event_type, table, file, row, fates, broken)
+        self._note_broken(event_type, fates, broken)
         self._count(event_type, fates)
 
     def add_damage(self, file: int, damage: dict[str, Any], size: int) -> None:
@@ -230,7 +240,17 @@ class UnitFormatter:
         ]  # fmt: skip
         self.output.deletions.add(b"".join(lines), len(lines))
 
-    def _rejects(self, event_type: str, table: pa.Table, file: np.ndarray, row: np.ndarray, fates: Fates) -> None:
+    def _note_broken(self, event_type: str, fates: Fates, broken: BrokenText) -> None:
+        """Count the texts with U+FFFD in them that went out, by type and column."""
+        sent = fates.are("events") | fates.are("profile_updates") | fates.are("deletions")
+        found = {shown(column): int((mask & sent).sum()) for column, mask in broken.items()}
+        counts = {column: count for column, count in found.items() if count}
+        if counts:
+            bound(merge(self.output.tally, {"limits": {"invalid_utf8": {event_type: counts}}}))
+
+    def _rejects(
+        self, event_type: str, table: pa.Table, file: np.ndarray, row: np.ndarray, fates: Fates, broken: BrokenText
+    ) -> None:
         rejected = np.flatnonzero(fates.are("rejects"))
         if not rejected.size:
             return
@@ -240,7 +260,12 @@ class UnitFormatter:
         for position, record in zip(rejected.tolist(), records, strict=True):
             reason = REJECTS[fates.reason[position]]
             where = {"file": self._file_names[int(file[position])], "row": int(row[position])}
-            line: dict[str, Any] = {"reason": reason, "detail": _detail(reason, record, self._settings), **where}
+            unread = sorted(column for column, mask in broken.items() if mask[position])
+            line: dict[str, Any] = {
+                "reason": reason,
+                "detail": _detail(reason, record, unread, self._settings),
+                **where,
+            }
             line |= {"event_type": event_type, "id": record.get("id")}
             if len(examples.setdefault(reason, [])) < EXAMPLES:
                 examples[reason].append({k: v if k == "file" else shown(v) for k, v in line.items()})
@@ -264,6 +289,9 @@ class UnitFormatter:
         merge(self.output.tally, tally)
 
 
+_COLUMNS_SHOWN = 10
+
+
 def _filtered(who: Persons, mask: pa.Array, chosen: np.ndarray) -> Persons:
     return Persons(
         who.own.filter(mask), who.profile.filter(mask), who.user.filter(mask), who.device.filter(mask),
@@ -283,7 +311,10 @@ def _longest_row(table: pa.Table) -> int:
     return longest
 
 
-def _detail(reason: str, record: dict[str, Any], settings: Settings) -> str:
+def _detail(reason: str, record: dict[str, Any], unread: Sequence[str], settings: Settings) -> str:
+    if reason == "invalid_utf8":
+        values = ", ".join(f"{shown(column)} [{str(record[column])[:80]}]" for column in unread[:_COLUMNS_SHOWN])
+        return f"not UTF-8: {values}; with another id or name the row would be another's: export the file again"
     if reason == "missing_id":
         return f"id is [{record.get('id')}]: without one Mixpanel cannot tell a repeat; give the row an id"
     if reason == "time_invalid":

@@ -39,6 +39,7 @@ _WITHHELD = {
 }
 _REJECTS = {
     "missing_id": "the row has no id",
+    "invalid_utf8": "an id, or a custom event's name, is not UTF-8",
     "time_invalid": "no time, before 1971, later than the clock of the run, or not in seconds",
     "missing_user_id": "a deletion request without a usable user_id",
     "event_too_large": "the line has 1 MB or more, which Mixpanel refuses",
@@ -49,6 +50,7 @@ _LIMITS = {
     "events_cut": ("Event names cut", "longer than 255 bytes"),
     "properties_left_out": ("Properties left out", "more than 250 on one event"),
     "key_collisions": ("Properties lost to an equal name", "two names became one after the cut"),
+    "invalid_utf8": ("Texts sent with U+FFFD in them", "not UTF-8 in the export"),
     "not_finite": ("Values left out", "not a number, infinite, or beyond a double"),
     "properties_not_json": ("Properties sent as plain text", "the field held no JSON object"),
     "integers_as_text": ("Integers sent as text", "beyond 64 bits; the text keeps their digits"),
