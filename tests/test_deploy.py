@@ -49,7 +49,7 @@ SAMPLES = {
     "skip_archived": SWITCH,
     "now": TIMES,
     "max_reject_share": SHARES,
-    "max_block_mb": COUNTS,
+    "max_block_mb": (("1", "256", "1024"), ("0", "-1", "2.5", "many", "")),
     "mixed_workspaces": SWITCH,
     "event_types": (("users.behaviors.*", "users.messages.email.Open,users.UserOrphan"), ("", "a, b", ",")),
     "exclude_events": (("Session Start", "Session *,Email Open"), ("", ",", "a,,b")),
