@@ -88,7 +88,7 @@ def event_name(row: Row) -> str:
 
 def event_of(row: Row, identity: dict[str, str], properties: str, tag: str | None) -> dict[str, Any]:
     known = catalog.event_types().get(row.event_type)
-    mapped = known.properties if known else {}
+    mapped = known.properties if known and known.mixpanel_event else {}  # of others, when asked for: as they are
     own: dict[str, Any] = {**identity, "time": row.record["time"], "$partner_id": "braze", "ip": 0}
     own["$insert_id"] = insert_id(row.event_type, row.record["id"])
     if tag is not None:
@@ -103,7 +103,7 @@ def event_of(row: Row, identity: dict[str, str], properties: str, tag: str | Non
         if parsed is None:
             parsed = {"properties": text} if text.strip() else {}
         rest += [(key, prefix + key, value) for key, value in parsed.items()]
-    if not known and properties == "native":
+    if not mapped and properties == "native":
         special.add(USER)
     for column, value in row.record.items():
         if column in special or not is_sent(value):

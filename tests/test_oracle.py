@@ -209,6 +209,7 @@ def test_types_without_a_mixpanel_form() -> None:
             },
         }
     ]
+    assert run(agent, event_types=["agentconsole.*"]).events == asked.events
     unknown = run(("users.behaviors.app.FooBar", [row("1", "p", None, "d", ip="1.2.3.4", new=[None, "x"])]))
     assert unknown.events[0]["event"] == "Foo Bar"
     assert unknown.events[0]["properties"]["braze_ip"] == "1.2.3.4"
