@@ -24,15 +24,20 @@ class LostSight(Exception):
     """A job on another runner can be watched no more; it may go on, and publish."""
 
 
-def worker_lost(status: int | None, reason: str) -> str:
+def worker_lost(status: int | None, reason: str, file: str = "") -> str:
     """What to say of a worker process that ended before its work did: its exit status, minus the signal's number where
-    one ended it (None: not known), and what it said if it could not start.
+    one ended it (None: not known), and what it said if it could not start, and the input file that it was reading.
 
     >>> worker_lost(1, "ImportError: libarrow.so: cannot open")
     'a worker process did not start: ImportError: libarrow.so: cannot open: --workers 1 needs none'
     >>> worker_lost(-11, "")
     'a worker process was ended by SIGSEGV: run the same command with --workers 1'
+    >>> worker_lost(-11, "", "in/a.avro")
+    'a worker process was ended by SIGSEGV while it was reading in/a.avro: run the same command with --workers 1'
     """
+    if file and not reason:
+        told, colon, rest = worker_lost(status, "").partition(": ")
+        return f"{told} while it was reading {file}{colon}{rest}"
     if reason:
         return f"a worker process did not start: {reason}: --workers 1 needs none"
     ended_by = None if status is None else -status if status < 0 else status - 128

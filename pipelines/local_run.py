@@ -98,6 +98,7 @@ class _Job:
         self._interrupted = False
         self._worker_lost = False
         self._worker_status: int | None = None
+        self._read_last = ""  # the file that a worker was at when it went
         self._told = os.path.join(tempfile.gettempdir(), "not-started")
 
     def run(self) -> None:
@@ -112,6 +113,7 @@ class _Job:
                 if self._interrupted:
                     _end_children()
                     raise KeyboardInterrupt
+                self._note_file()
                 if self._worker_lost and not self._ended.wait(1):
                     _end_children()  # Beam waits for ever for a worker that died before it said a word
                     self._ended.set()
@@ -119,10 +121,11 @@ class _Job:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._worker_lost = self._worker_lost or self._is_cut_off()
+            self._note_file()
             if not self._interrupted and not self._worker_lost:  # else there are threads that have yet to end
                 threading.excepthook = hook
         if self._worker_lost:
-            raise WorkerLost(worker_lost(self._worker_status, self._reason())) from self._error
+            raise WorkerLost(worker_lost(self._worker_status, self._reason(), self._read_last)) from self._error
         if self._error is not None:
             raise self._error
 
@@ -146,6 +149,11 @@ class _Job:
         while self._worker_status is None and time.monotonic() < until:
             time.sleep(0.05)
         return True
+
+    def _note_file(self) -> None:
+        """Keeps what the worker that went was reading; those that are ended after it do not count."""
+        if self._worker_lost and not self._read_last:
+            self._read_last = file_of_the_lost()
 
     def _reason(self) -> str:
         """Why a worker did not start, where one did not."""
@@ -184,6 +192,19 @@ def _runner(workers: int, verbose: bool, told: str) -> FnApiRunner:
     os.environ[worker.LAUNCHER_VARIABLE] = str(os.getpid())
     os.environ[worker.VERBOSE_VARIABLE] = "1" if verbose else ""
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker.command_line(told)))
+
+
+def file_of_the_lost() -> str:
+    """The input file that a process which is gone was reading; "" where none left word of one."""
+    files = progress.files_read(os.environ[progress.FOLDER_VARIABLE])
+    return next((files[pid] for pid in sorted(files) if not _is_running(pid)), "")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end_children() -> None:

@@ -98,7 +98,7 @@ class _FormatUnit(beam.DoFn):
         meter = Meter("write_events")
         told = _Told.of(number, parts, meter)
         largest = self._settings.max_block_mb << 20
-        reader = UnitReader(told.unit, told.checksums, self._plan.read_concurrency, largest)
+        reader = UnitReader(told.unit, told.checksums, self._plan.read_concurrency, largest, progress.reading)
         names = [file.name for file in told.unit.files]
         formatter = UnitFormatter(names, told.answers, self._settings, told.crowd)
         seen = np.zeros(told.row_count, bool)
@@ -110,6 +110,7 @@ class _FormatUnit(beam.DoFn):
             formatter.add(rows.event_type, rows.table, rows.file, rows.row, repeats[rows.unit_row], rows.broken)
             nameless.append(rows.unit_row[broken_names(rows.event_type, rows.broken, len(rows.row))])
             progress.advance("write_events", 0, len(rows.row))
+        progress.reading("")
         _check_kept(told, reader, seen)
         if int(seen.sum()) < told.rows and not self._settings.thorough:
             raise TornEvidence(

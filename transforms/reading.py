@@ -106,7 +106,11 @@ class _ReadIds(beam.DoFn):
         unit_bytes = next(iter(units))
         unit = Unit.from_bytes(unit_bytes)
         meter = Meter("read_ids")
-        found = gather(unit, self._settings, self._plan.id_shards, self._plan.key_shards, self._plan.read_concurrency)
+        plan = self._plan
+        found = gather(
+            unit, self._settings, plan.id_shards, plan.key_shards, plan.read_concurrency, progress.reading
+        )  # fmt: skip
+        progress.reading("")
         for tag, blocks in ((LINKS, found.links), (NODES, found.nodes), (DELETED, found.deleted)):
             for shard, block in blocks:
                 yield TaggedOutput(ReadIds.LINKS, (shard, meter.sent(tagged(tag, block))))

@@ -10,16 +10,7 @@ from dataclasses import dataclass
 
 from transforms.currents.bounds import free_values
 from transforms.currents.codecs import CODECS, MAX_BLOCK_BYTES, CodecError, TooLarge, decompress
-from transforms.currents.header import (
-    MAGIC,
-    MARKER_BYTES,
-    Cut,
-    codec_of,
-    count_rows,
-    open_header,
-    read_header,
-    read_long,
-)
+from transforms.currents.header import MAGIC, MARKER_BYTES, Cut, codec_of, count_rows, long_at, open_header, read_header
 from transforms.currents.schema import Schema, SchemaError, parse_schema
 
 __all__ = ["Block", "Container", "Damage", "Schema", "read_container"]
@@ -168,8 +159,8 @@ class _Walk:
             count: int | None = None
             size: int | None = None
             try:
-                count, position = read_long(content, position)
-                size, position = read_long(content, position)
+                count, position = long_at(content, position)
+                size, position = long_at(content, position)
             except (Cut, ValueError):
                 pass
             if count is None or size is None or count < 0 or size < 0:
@@ -195,11 +186,7 @@ class _Walk:
         content = self.content
         opened = open_header(content, offset)
         if opened is None:
-            found = content.find(self.marker, offset)
-            end = len(content) if found < 0 else found + MARKER_BYTES
-            detail = f"a second Avro file begins at byte {offset}, its header is damaged: {_SPLIT}"
-            self._lose("joined_files", detail, None, end - offset)
-            return end
+            return self._lose_file(offset)
         schema, codec, start = opened
         self.marker = content[start : start + MARKER_BYTES]
         self.start = start + MARKER_BYTES
@@ -212,6 +199,14 @@ class _Walk:
         what = "of another schema" if codec in CODECS else f"of an unknown codec [{codec[:40]}]"
         detail = f"a second Avro file, {what}, begins at byte {offset}: {_SPLIT}"
         self._lose("joined_files", detail, rows, end - offset)
+        return end
+
+    def _lose_file(self, offset: int) -> int:
+        """Loses what stands behind a broken header up to the next whole one: nobody knows the schema of its blocks."""
+        found = self._find_file(offset + 1, len(self.content))
+        end = len(self.content) if found is None else found
+        detail = f"behind byte {offset} a second Avro file begins, its header is damaged: {_SPLIT}"
+        self._lose("joined_files", detail, None, end - offset)
         return end
 
     def _mend_marker(self) -> None:
@@ -232,8 +227,8 @@ class _Walk:
     def _end_of_block_at(self, position: int) -> int | None:
         """Where the data of a block beginning at ``position`` ends by its header; None if that leads nowhere."""
         try:
-            count, position = read_long(self.content, position)
-            size, position = read_long(self.content, position)
+            count, position = long_at(self.content, position)
+            size, position = long_at(self.content, position)
         except (Cut, ValueError):
             return None
         end = position + size
@@ -255,6 +250,8 @@ class _Walk:
             detail = f"the block that begins at byte {offset} is cut off by a second Avro file: {_SPLIT}"
             self._lose("truncated", detail, known, joined - offset)
             return joined
+        if 0 <= self.content.find(b"avro.schema", offset) < found:
+            return self._lose_file(offset)
         if found < 0:
             known = self._believed(count, size if size is not None else len(self.content) - position)
             detail = f"the file ends inside the block that begins at byte {offset}: upload it again"

@@ -13,7 +13,7 @@ class Cut(Exception):
     """The content ends inside a value."""
 
 
-def read_long(content: bytes, position: int) -> tuple[int, int]:
+def long_at(content: bytes, position: int) -> tuple[int, int]:
     """A zigzag varint and the position behind it. Raises Cut at the end, ValueError beyond 64 bits."""
     shift = value = 0
     try:
@@ -34,7 +34,7 @@ def read_long(content: bytes, position: int) -> tuple[int, int]:
 
 
 def _bytes(content: bytes, position: int) -> tuple[bytes, int]:
-    size, position = read_long(content, position)
+    size, position = long_at(content, position)
     if size < 0:
         raise ValueError(f"a length of {size} at byte {position}")
     end = position + size
@@ -64,13 +64,13 @@ def read_header(content: bytes, offset: int = 0) -> tuple[dict[bytes, bytes], in
     meta = {}
     position = offset + len(MAGIC)
     while True:
-        entries, position = read_long(content, position)
+        entries, position = long_at(content, position)
         if entries == 0:
             break
         size = None
         if entries < 0:
             entries = -entries
-            size, position = read_long(content, position)
+            size, position = long_at(content, position)
         begin = position
         for _ in range(entries):
             key, position = _bytes(content, position)
@@ -92,8 +92,8 @@ def count_rows(content: bytes, start: int) -> tuple[int | None, int]:
     rows = 0
     while position < len(content) and not content.startswith(MAGIC, position):
         try:
-            count, position = read_long(content, position)
-            size, position = read_long(content, position)
+            count, position = long_at(content, position)
+            size, position = long_at(content, position)
         except (Cut, ValueError):
             return None, len(content)
         if count < 0 or size < 0 or content[position + size : position + size + MARKER_BYTES] != marker:

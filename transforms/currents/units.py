@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -57,9 +57,11 @@ class UnitReader:
         expected_checksums: Sequence[int] | None = None,
         read_concurrency: int = 1,
         max_block_bytes: int = MAX_BLOCK_BYTES,
+        on_file: Callable[[str], None] | None = None,
     ) -> None:
         self.unit = unit
         self._max_block_bytes = max_block_bytes
+        self._on_file = on_file  # told the path of each file before it is looked at
         self._read_concurrency = read_concurrency
         self.checksums: list[int] = []
         self.damages: list[tuple[int, Damage]] = []
@@ -97,6 +99,8 @@ class UnitReader:
         contents = read_all((file.entry for file in self.unit.files), self._read_concurrency)
         for position, file in enumerate(self.unit.files):
             content = next(contents)
+            if self._on_file is not None:
+                self._on_file(file.path)
             checksum = isal_zlib.crc32(content)
             if self._expected is not None and self._expected[position] != checksum:
                 raise Changed(f"{file.path} changed between the two passes: run again when it is whole")

@@ -7,6 +7,7 @@ they repeat.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -63,9 +64,16 @@ class UnitEvidence:
     workspaces: dict[str, str]
 
 
-def gather(unit: Unit, settings: Settings, id_shards: int, key_shards: int, read_concurrency: int = 1) -> UnitEvidence:
-    """Read the id columns of a unit."""
-    reader = UnitReader(unit, read_concurrency=read_concurrency, max_block_bytes=settings.max_block_mb << 20)
+def gather(
+    unit: Unit,
+    settings: Settings,
+    id_shards: int,
+    key_shards: int,
+    read_concurrency: int = 1,
+    on_file: Callable[[str], None] | None = None,
+) -> UnitEvidence:
+    """Read the id columns of a unit; ``on_file`` is told the path of each file before it is looked at."""
+    reader = UnitReader(unit, None, read_concurrency, settings.max_block_mb << 20, on_file)
     links: list[pa.Table] = []
     nodes, deleted = NodeTable(), NodeTable()
     names = [file.name for file in unit.files]
