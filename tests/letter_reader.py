@@ -35,6 +35,7 @@ class Read(NamedTuple):
     schema: Any
     blocks: dict[int, list[Any]]
     stopped_at: int | None
+    beyond: bool = False  # whether it stopped because it goes no further
 
 
 class _In:
@@ -85,7 +86,9 @@ def read_file(content: bytes) -> Read:
             if source.raw(16) != marker:
                 return Read(schema, blocks, offset)
             blocks[offset] = read_block(schema, _plain(codec, data), count)
-        except (NotAvro, Beyond, ValueError):
+        except Beyond:
+            return Read(schema, blocks, offset, True)
+        except (NotAvro, ValueError):
             return Read(schema, blocks, offset)
     return Read(schema, blocks, None)
 
