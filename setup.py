@@ -53,7 +53,7 @@ setup(
             "selenium>=4.25",
             "setuptools>=65",
         ],
-        "benchmark": ["polars>=2.0"],
+        "benchmark": ["aiohttp>=3.9", "polars>=2.0"],
     },
     entry_points={
         "console_scripts": [

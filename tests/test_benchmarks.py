@@ -89,3 +89,10 @@ def test_a_childs_seconds_and_memory_count(tmp_path: Path) -> None:
 def test_a_failing_command_is_shown_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match=r"status 3:\nno such export"):
         measure([sys.executable, "-c", "print('no such export'); exit(3)"], tmp_path / "log", tmp_path)
+
+
+def test_a_delivery_is_measured_over_tls() -> None:
+    argv = [sys.executable, "-m", "benchmarks.bench_delivery", "--events", "2000", "--repeat", "1"]
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "| deliver | " in ended.stdout
