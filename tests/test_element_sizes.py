@@ -266,6 +266,7 @@ def test_every_kind_was_looked_at(sizes: Sizes, tmp_path: Path) -> None:
     put(tmp_path / "in", SESSION, "b", [row(77, user_id="alone"), row(0, user_id="p0")])
     put(tmp_path / "in", UPDATE, "c", [row(88, user_id="p0", external_user_id="u0", language="de")])
     put(tmp_path / "in", "users.UserDeleteRequest", "d", [row(99, user_id="p2")])
-    check(run(tmp_path), sizes)
+    put(tmp_path / "in", SESSION, "e", [row(120 + n, user_id=f"c{n}", external_user_id="crowd") for n in range(3)])
+    check(run(tmp_path, "--crowd_ids=drop", "--max_profiles_per_known_user=2"), sizes)
     assert set(sizes) == set(KINDS)
     assert {NODES, PERSON_MONTHS} <= set(sizes)

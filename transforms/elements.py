@@ -24,7 +24,8 @@ Keyed = tuple[int, bytes]
 MAXIMUM_BYTES = 8_000_000
 
 LINKS, NODES, DELETED, WORKSPACES = b"L", b"N", b"D", b"W"
-UNIT, ASKED, ANSWER, CROWD, KEYS, REPEATS = b"U", b"Q", b"A", b"C", b"K", b"R"
+UNIT, ASKED, ANSWER, KEYS, REPEATS = b"U", b"Q", b"A", b"K", b"R"
+CROWD, DROPPED = b"C", b"X"
 RESOLVED, ATTRIBUTES, PERSON_MONTHS, FILE, TALLY = b"P", b"V", b"M", b"F", b"T"
 
 KINDS = {
@@ -35,7 +36,8 @@ KINDS = {
     UNIT: "units",
     ASKED: "profiles asked for",
     ANSWER: "answers",
-    CROWD: "dropped external ids",
+    CROWD: "crowd ids",
+    DROPPED: "answers on crowd ids",
     KEYS: "event ids",
     REPEATS: "repeats",
     RESOLVED: "resolved profiles",

@@ -21,7 +21,7 @@ from transforms.currents.units import UnitReader
 from transforms.elements import (
     ANSWER,
     ATTRIBUTES,
-    CROWD,
+    DROPPED,
     FILE,
     PERSON_MONTHS,
     REPEATS,
@@ -181,7 +181,7 @@ class _Told:
                 answered += count
                 if block:
                     tables.append(unpack(block))
-            elif tag == CROWD:
+            elif tag == DROPPED:
                 count, block = unnumbered(body)
                 answered += count
                 if block:

@@ -112,6 +112,7 @@ _KINDS: dict[bytes, tuple[str, Callable[[int, bytes], Iterator[Row]]]] = {
     elements.KEYS: ("key", _keys),
     elements.ANSWER: ("answer", _answers),
     elements.CROWD: ("crowd", _crowd),
+    elements.DROPPED: ("dropped", _crowd),
     elements.REPEATS: ("repeat", _repeats),
     elements.RESOLVED: ("resolved", _profiles),
     elements.ATTRIBUTES: ("attribute", _table),

@@ -18,6 +18,7 @@ from transforms.elements import (
     ASKED,
     CROWD,
     DELETED,
+    DROPPED,
     FILE,
     LINKS,
     NODES,
@@ -252,7 +253,7 @@ class _Answer(beam.DoFn):
             ids, external = array(nodes["id"]), pc.equal(array(nodes["id_type"]), EXTERNAL_USER_ID)
             for tag, some, table, key in (
                 (ANSWER, ids.filter(pc.invert(external)), known, "profile"),
-                (CROWD, ids.filter(external), crowd, "id"),
+                (DROPPED, ids.filter(external), crowd, "id"),
             ):
                 if not len(some):
                     continue
