@@ -54,6 +54,14 @@ def rarely(day: int, hour: int) -> bool:
     return bool(_RANDOM[day, hour] < 0.02)
 
 
+def closed_on_sundays(day: int, hour: int) -> bool:
+    return day % 7 != 6 or hour >= 20
+
+
+def in_campaigns(day: int, hour: int) -> bool:
+    return day % 2 == 0 and 8 <= hour < 16 and day not in (14, 16)
+
+
 def once_only(day: int, hour: int) -> bool:
     return day < 2
 
@@ -94,7 +102,18 @@ def test_a_week_without_files_is_told_of_whatever_the_rhythm(pace: Pace, days: i
 
 
 @pytest.mark.parametrize(
-    "pace", [always, by_day, in_the_office, once_a_day, once_a_week, one_in_four, rarely, once_only]
+    "pace",
+    [
+        always,
+        by_day,
+        in_the_office,
+        once_a_day,
+        once_a_week,
+        one_in_four,
+        rarely,
+        in_campaigns,
+        once_only,
+    ],
 )
 @pytest.mark.parametrize("days", [1, 2, 3, 8, 30, 365])
 def test_a_rhythm_is_not_taken_for_a_gap(pace: Pace, days: int) -> None:
@@ -102,6 +121,11 @@ def test_a_rhythm_is_not_taken_for_a_gap(pace: Pace, days: int) -> None:
     assert found["gaps"] == []
     assert found["gaps_found"] == 0
     assert warnings(found) == []
+
+
+def test_what_comes_back_is_a_rhythm_and_once_only_is_not() -> None:
+    assert figures(Open=hours_of(closed_on_sundays, 35))["gaps"] == []
+    assert figures(Open=hours_of(closed_on_sundays, 13))["gaps_found"] == 2
 
 
 def test_a_type_that_ends_before_the_export_does_has_a_gap_up_to_its_last_hour() -> None:

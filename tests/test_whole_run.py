@@ -40,7 +40,7 @@ CASES: list[tuple[int, dict[str, Any]]] = [
     (9, {"event_types": ("users.behaviors.*", "*Bucket*"), "id_merge": "none"}),
     (10, {"max_profiles_per_device": 1, "deleted_users": "send", "device_links": "first"}),
     (12, {"events_since": NOW - 4000, "exclude_events": ("Purchase",)}),
-    (13, {"events_since": NOW - 5000, "events_until": NOW - 3000, "deleted_users": "send"}),
+    (21, {"events_since": NOW - 86_400, "events_until": NOW - 3600, "deleted_users": "send"}),
     (14, {"crowd_ids": "drop", "max_profiles_per_known_user": 2, "device_links": "first"}),
     (15, {"crowd_ids": "drop", "max_profiles_per_known_user": 1, "native_since": NOW - 90_000, "anonymous": "none"}),
     (16, {"no_id": ("Same-String ", "bob", "ПРИВЕТ", "日本", "tablet"), "native_since": NOW - 90_000}),

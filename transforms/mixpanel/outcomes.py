@@ -119,9 +119,8 @@ def _withhold(
     if not is_wanted(event_type, settings):
         fates.withhold(every, "event_type")
     windowed = settings.events_since is not None or settings.events_until is not None
-    if (
-        windowed and not profile_update
-    ):  # what a person is like is no event of one time: the latest value is the one to have
+    # A profile update is not an event of one time: the latest value is the one to have.
+    if windowed and not profile_update:
         times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
         if settings.events_since is not None:
             fates.withhold(times < settings.events_since, "outside_window")
