@@ -1,0 +1,91 @@
+"""Deliveries of runs on object stores, and the lease by which one delivery at a time is at work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.deliveries import command, environment, write_run
+from tests.emulators import Emulator, upload
+from tests.mixpanel_stand_in import Faults, StandIn, stand_in
+from tests.test_delivery import refuses_poison, wait_for
+from tests.whole_run import ROOT
+from transforms.delivery import lease
+from transforms.delivery.lease import Held, acquire
+from transforms.stores.store import join, store_for
+
+
+def begin(url: str, server: StandIn, emulator: Emulator, *extra: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(Path("unused"), server, "--yes", f"--input={url}", *extra), cwd=ROOT, text=True,
+        env=environment(server, **emulator.environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_a_killed_delivery_of_a_run_on_a_store_goes_on(store_emulator: Emulator, tmp_path: Path) -> None:
+    url = store_emulator.url("run")
+    with store_emulator.applied():
+        upload(write_run(tmp_path / "run"), url)
+    with stand_in(None, Faults(delay=0.2)) as server:
+        server.project.refuses = refuses_poison
+        process = begin(url, server, store_emulator, "--batch_events", "20", "--concurrency", "2")
+        wait_for(server, 20)
+        process.kill()
+        process.communicate()
+        server.faults.delay = 0
+        again = begin(url, server, store_emulator, "--batch_events", "20")
+        out, err = again.communicate(timeout=120)
+        assert again.returncode == 3, (out, err)
+        assert len(server.project.events) == 999
+        assert len(server.bodies) == 50
+        assert sum(server.bodies.values()) < 50 + 30, "what was acknowledged before the last second is not sent again"
+    with store_emulator.applied():
+        store = store_for(url)
+        folder = join(url, "_delivery", "424242")
+        report = orjson.loads(store.get(join(folder, "report.json")) or b"")
+        assert report["events"] == {"in_run": 1000, "acknowledged": 999, "refused": 1, "not_sent": 0}
+        assert store.get(join(folder, "refused", "part-00000.ndjson.gz"))
+
+
+def held_elsewhere(monkeypatch: pytest.MonkeyPatch, folder: str) -> lease.Lease:
+    """A lease of a process on another machine."""
+    with monkeypatch.context() as patch:
+        patch.setattr(lease, "_process", lambda: ["elsewhere", "boot", "4026531836", 1, 1.0])
+        return acquire(folder)
+
+
+def test_a_lease_that_stands_still_for_a_minute_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, slept = str(tmp_path / "ledger"), []
+    first = held_elsewhere(monkeypatch, folder)
+    first._stop.set()
+    second = acquire(folder, slept.append)
+    assert sum(slept) == lease.STILL_SECONDS
+    assert second.generation == first.generation + 1
+    second.release()
+
+
+def test_a_lease_that_beats_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(tmp_path / "ledger")
+    first = held_elsewhere(monkeypatch, folder)
+    with pytest.raises(Held, match="another delivery of this run"):
+        acquire(folder, lambda seconds: first._put(released=False))
+    first.release()
+    never: list[Any] = []
+    acquire(folder, never.append).release()
+    assert not never, "a lease that was given back need not be waited for"
+
+
+def test_a_lease_of_a_living_process_of_this_machine_is_held_at_once(tmp_path: Path) -> None:
+    folder, never = str(tmp_path / "ledger"), []  # type: ignore[var-annotated]
+    first = acquire(folder)
+    with pytest.raises(Held):
+        acquire(folder, never.append)
+    assert not never
+    first.release()
+    assert os.path.exists(join(folder, "lease-000001.json"))
