@@ -61,7 +61,8 @@ def held_elsewhere(monkeypatch: pytest.MonkeyPatch, folder: str) -> lease.Lease:
 
 
 def test_a_lease_that_stands_still_for_a_minute_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, slept = str(tmp_path / "ledger"), []
+    slept: list[float] = []
+    folder = str(tmp_path / "ledger")
     first = held_elsewhere(monkeypatch, folder)
     first._stop.set()
     second = acquire(folder, slept.append)

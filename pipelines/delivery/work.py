@@ -129,8 +129,6 @@ def deliver(
         again = _redelivered(run, flags, folder, before) if flags.redeliver else None
         started = time.monotonic()
         figures, ended = _send(run, flags, credentials, folder, lease, before, again)
-        if isinstance(ended, KeyboardInterrupt):
-            be_patient(_LAST_SECONDS)
         return _report(run, flags, folder, command, figures, time.monotonic() - started, ended), folder, ended
     finally:
         lease.release()
@@ -175,6 +173,8 @@ def _send(
                 sender.wait()
     except (Stopped, NoRun, Damaged, StoreError, KeyboardInterrupt) as error:
         ended = error
+        if isinstance(error, KeyboardInterrupt):
+            be_patient(_LAST_SECONDS)
         sender.stop(Stopped("over"))
     finally:
         live.stop()
