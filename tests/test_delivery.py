@@ -258,7 +258,8 @@ def test_wrong_credentials_begin_nothing_and_withdrawn_ones_stop(tmp_path: Path)
     with stand_in(None, Faults(withdrawn_after=3)) as server:
         wrong = deliver(run, server, **{ACCOUNT: "somebody:else"})
         assert (wrong.status, server.requests["/import"]) == (2, 0)
-        wrong = deliver(run, server, "--token_only", **{TOKEN: "0123456789"})
+        server.faults.delay = 0.2
+        wrong = deliver(run, server, "--token_only", "--batch_events", "50", **{TOKEN: "0123456789"})
         assert (wrong.status, server.requests["/import"]) == (2, 1)
     run = write_run(tmp_path / "other")
     with stand_in(None, Faults(withdrawn_after=3)) as server:

@@ -17,6 +17,7 @@ from tests.test_delivery import refuses_poison, wait_for
 from tests.whole_run import ROOT
 from transforms.delivery import lease
 from transforms.delivery.lease import Held, acquire
+from transforms.delivery.ledger import Refusal, Settled, read_state
 from transforms.stores.store import join, store_for
 
 
@@ -90,3 +91,14 @@ def test_a_lease_of_a_living_process_of_this_machine_is_held_at_once(tmp_path: P
     assert not never
     first.release()
     assert os.path.exists(join(folder, "lease-000001.json"))
+
+
+def test_a_batch_that_was_settled_twice_counts_once_and_a_torn_line_not_at_all(tmp_path: Path) -> None:
+    store, folder = store_for(str(tmp_path)), str(tmp_path)
+    line = Settled("events", "events/part-00000.ndjson.gz", 3, 10, (Refusal(31, "bad", b"{}"),)).to_line()
+    store.put_if_absent(join(folder, "ledger", "000001-00000000.ndjson"), line + line[:20])
+    store.put_if_absent(join(folder, "ledger", "000002-00000000.ndjson"), line)
+    state = read_state(folder)
+    assert state.rows == {("events", "events/part-00000.ndjson.gz"): 10}
+    assert state.done == {("events", "events/part-00000.ndjson.gz"): 0b1000}
+    assert state.refused["events"] == 1
