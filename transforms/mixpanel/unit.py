@@ -24,7 +24,8 @@ from transforms.mixpanel.gzip_lines import GzipLines
 from transforms.mixpanel.names import cut
 from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD, Fates, decide
 from transforms.mixpanel.profiles import attributes
-from transforms.settings import EARLIEST_TIME, Settings
+from transforms.mixpanel.reject_details import reject_detail
+from transforms.settings import Settings
 
 
 @dataclasses.dataclass
@@ -263,7 +264,7 @@ class UnitFormatter:
             unread = sorted(column for column, mask in broken.items() if mask[position])
             line: dict[str, Any] = {
                 "reason": reason,
-                "detail": _detail(reason, record, unread, self._settings),
+                "detail": reject_detail(reason, record, unread, self._settings),
                 **where,
             }
             line |= {"event_type": event_type, "id": record.get("id")}
@@ -289,9 +290,6 @@ class UnitFormatter:
         merge(self.output.tally, tally)
 
 
-_COLUMNS_SHOWN = 10
-
-
 def _filtered(who: Persons, mask: pa.Array, chosen: np.ndarray) -> Persons:
     return Persons(
         who.own.filter(mask), who.profile.filter(mask), who.user.filter(mask), who.device.filter(mask),
@@ -309,34 +307,3 @@ def _longest_row(table: pa.Table) -> int:
             items = pc.max(pc.list_value_length(values)).as_py() or 0
             longest += items * (pc.max(pc.binary_length(pc.list_flatten(values))).as_py() or 0)
     return longest
-
-
-def _detail(reason: str, record: dict[str, Any], unread: Sequence[str], settings: Settings) -> str:
-    if reason == "invalid_utf8":
-        values = ", ".join(f"{shown(column)} [{str(record[column])[:80]}]" for column in unread[:_COLUMNS_SHOWN])
-        return f"not UTF-8: {values}; with another id or name the row would be another's: export the file again"
-    if reason == "missing_id":
-        return f"id is [{record.get('id')}]: without one Mixpanel cannot tell a repeat; give the row an id"
-    if reason == "time_invalid":
-        time = record.get("time")
-        if time is None:
-            return "time is null: Mixpanel needs UNIX seconds"
-        return _invalid_time(time, settings)
-    if reason == "missing_user_id":
-        return f"user_id [{record.get('user_id')}] names no profile: there is nothing to delete"
-    return "the event is 1 MB or more as JSON, which Mixpanel refuses: shorten its properties"
-
-
-def _invalid_time(time: int, settings: Settings) -> str:
-    for unit, in_a_second in _FINER_UNITS:
-        if settings.valid_times(np.array([time // in_a_second]))[0]:
-            return (
-                f"time [{time}] is in {unit} by its magnitude, and Mixpanel needs UNIX seconds: "
-                f"divide by {in_a_second:,} in the export, or declare the column's logicalType"
-            )
-    if time < EARLIEST_TIME:
-        return f"time [{time}] is before 1971, which Mixpanel refuses: it must be UNIX seconds"
-    return f"time [{time}] is more than an hour after now [{settings.now}], which Mixpanel refuses: see --now"
-
-
-_FINER_UNITS = (("milliseconds", 1_000), ("microseconds", 1_000_000), ("nanoseconds", 1_000_000_000))
