@@ -392,12 +392,3 @@ def test_the_job_leaves_a_delivery_alone_and_does_not_replace_what_was_delivered
     again = run_cli(tmp_path / "in", tmp_path / "run", *job, "--overwrite")
     assert (again.returncode, "what of this run is in Mixpanel" in again.stderr) == (2, True), again.stderr
     assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
-
-
-def test_the_rate_stays_below_the_flag_and_meets_a_limit(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", events=6000)
-    with stand_in(None, Faults(events_per_second=500, retry_after="1")) as server:
-        done = deliver(run, server, "--batch_events", "100")
-        assert (done.status, len(server.project.events)) == (0, 6000)
-        limited = server.answers["/import 429"]
-        assert limited < server.requests["/import"] / 2

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import collections
 import random
+from pathlib import Path
 
 import pytest
 
+from tests.deliveries import deliver as deliver_run
+from tests.deliveries import write_run
+from tests.mixpanel_stand_in import Faults, stand_in
 from transforms.delivery.gate import BYTES_A_SECOND, Gate, backoff
 
 
@@ -133,3 +137,12 @@ def test_the_back_off_doubles_to_a_minute_with_one_to_five_seconds_of_jitter() -
     rng = random.Random(3)
     for attempt, base in enumerate((2, 4, 8, 16, 32, 60, 60), start=1):
         assert all(base + 1 <= backoff(attempt, rng) <= base + 5 for _ in range(50))
+
+
+def test_a_delivery_under_a_limit_is_refused_less_than_half_of_its_requests(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", events=6000)
+    with stand_in(None, Faults(events_per_second=500, retry_after="1")) as server:
+        done = deliver_run(run, server, "--batch_events", "100")
+        assert (done.status, len(server.project.events)) == (0, 6000)
+        limited = server.answers["/import 429"]
+        assert limited < server.requests["/import"] / 2
