@@ -360,3 +360,22 @@ def _torn(pick: random.Random, value: Any) -> Any:
         return value
     place = pick.randint(0, len(value))
     return value[:place] + pick.choice([BAD, "\udcc3", "\udced\udca0\udc80"]) + value[place:]
+
+
+def test_rows_of_a_block_are_numbered_through_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.currents.strict._BATCH_ROWS", 2)
+    (chunk,), _ = decoded(avro(open_rows(campaign_name={1: BAD, 6: BAD, 11: BAD}), block_rows=12))
+    assert broken_of(chunk) == {"campaign_name": [1, 6, 11]}
+
+
+def test_who_opened_a_message_by_a_text_that_cannot_be_read_is_not_linked_to_the_device(tmp_path: Path) -> None:
+    schema = {
+        **SCHEMA,
+        "fields": [*SCHEMA["fields"], *({"name": n, "type": "string"} for n in ("device_id", "machine_open"))],
+    }
+    made = [
+        {**row, "device_id": f"d{n}", "machine_open": f"tr{BAD}e" if n else ""}
+        for n, row in enumerate(open_rows(count=2))
+    ]
+    actual = published(tmp_path, {path("a"): avro(made, schema)})
+    assert {node for node in actual.ids if node[0] == "device_id"} == {("device_id", "d0")}
