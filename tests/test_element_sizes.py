@@ -22,6 +22,7 @@ from tests.small_exports import NOW, avro
 from tests.whole_run import Actual, read_output
 from transforms import accounting, formatting, publishing, reading, resolving
 from transforms.accounting import pack_bounded
+from transforms.currents.bounds import MAX_NAME
 from transforms.currents.paths import SourceFile, Unit, cut_units
 from transforms.elements import ASKED, ATTRIBUTES, KINDS, LINKS, MAXIMUM_BYTES, NODES, PERSON_MONTHS, UNIT
 from transforms.identity.ids import LINKS as LINKS_SCHEMA
@@ -153,7 +154,10 @@ def huge() -> str:
 
 
 def test_values_that_fill_an_element_alone(tmp_path: Path, sizes: Sizes) -> None:
-    """Eleven megabytes that do not compress, in every place that travels: the run goes on without them as ids."""
+    """Eleven megabytes that do not compress, in every place that travels: the run goes on without them as ids.
+
+    Names in schemas are as long as they may be.
+    """
     plain = {"user_id": "p", "external_user_id": "u", "device_id": "d", "app_group_id": "w"}
     put(tmp_path / "in", SESSION, "ids", [row(n, **{**plain, name: huge()}) for n, name in enumerate(plain)])
     put(
@@ -166,11 +170,14 @@ def test_values_that_fill_an_element_alone(tmp_path: Path, sizes: Sizes) -> None
         row(21, user_id="p", external_user_id="u", first_name=huge(), custom_attributes=huge()),
         {**row(22, user_id="p", external_user_id="u", language="de"), "id": huge()},
     ])  # fmt: skip
-    put(tmp_path / "in", "users.New.Thing", "unknown", [row(30, user_id="p", **{"c" * 5_000_000: "x"})])
-    put(tmp_path / "in", SESSION, "column", [row(31, user_id="p", **{"c" * 9_000_000: "x"})])
+    put(tmp_path / "in", "users.New.Thing", "unknown", [row(30, user_id="p", **{"c" * MAX_NAME: "x"})])
+    put(tmp_path / "in", SESSION, "column", [row(31, user_id="p", **{"c" * MAX_NAME: "x"})])
     loose = tmp_path / "in" / "loose.avro"  # its type stands in its schema alone
     loose.write_bytes(
-        avro([row(32, user_id="p")], schema={**column_types([row(0, user_id="p")]), "name": "t" * 9_000_000})
+        avro(
+            [row(32, user_id="p")],
+            schema={**column_types([row(0, user_id="p")]), "name": "dataexport.S3.inner.".ljust(MAX_NAME, "t")},
+        )
     )
     put(tmp_path / "in", CUSTOM, "name", [row(40, user_id="p", name=huge(), properties=json.dumps({huge(): 1}))])
     actual = run(tmp_path, "--mixed_workspaces", "--properties=all")
