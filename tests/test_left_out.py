@@ -130,6 +130,14 @@ def test_skip_takes_globs(tmp_path: Path) -> None:
     assert listed(tmp_path / "in", skip=(f"{tmp_path}/in/**/a.avro",))[0] == ["x/b.avro", "y/b.avro", "y/c.avro"]
     names, found = listed(tmp_path / "in", skip=("a.*", "x/b.avro"))  # without a slash: wherever it lies
     assert (names, counts(found)) == (["y/b.avro", "y/c.avro"], {"skipped": 3})
+    # A glob is used by a file that is named by itself too.
+    assert listed(tmp_path / "in", skip=(f"{tmp_path}/in/x/b.avro", "x/*"))[0] == ["y/a.avro", "y/b.avro", "y/c.avro"]
+    assert listed(tmp_path / "in", skip=("y/c.avro", "**/c.avro"))[0] == [
+        "x/a.avro",
+        "x/b.avro",
+        "y/a.avro",
+        "y/b.avro",
+    ]
     with pytest.raises(NoFiles, match=r"--skip z\*\.avro is none of the files found"):
         listed(tmp_path / "in", skip=("z*.avro", "a.*"))
 

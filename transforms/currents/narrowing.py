@@ -33,7 +33,9 @@ class Skipped:
 
     def has(self, path: str, name: str) -> bool:
         found = self._exact.get(path) or self._exact.get(name)
-        if found is None:
+        if found is not None:
+            self.unused.discard(found)
+        if found is None or not self.unused.isdisjoint(typed for _, typed in self._globs):
             base = name.rpartition("/")[2]
             for glob, typed in self._globs:
                 if (
@@ -43,8 +45,6 @@ class Skipped:
                 ):
                     found = typed
                     self.unused.discard(typed)
-        if found is not None:
-            self.unused.discard(found)
         return found is not None
 
 

@@ -52,7 +52,7 @@ NOBODY = frozenset(
 
 STOCK_DEVICES = frozenset(
     (
-        "9774d56d682e549c",  # ANDROID_ID of whole models with Android 2.2
+        *("9774d56d682e549c", "dead00beef"),  # ANDROID_ID of whole models with Android 2.2, and a default of old ones
         *("e21833235b6eef10", "012345678912345", "0123456789abcdef"),  # emulators, and serial numbers never set
         *("02:00:00:00:00:00", "00:00:00:00:00:00"),  # what stands for a MAC address that an app may not see
         "***************",  # of phones that print their IMEI masked
