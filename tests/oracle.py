@@ -119,11 +119,12 @@ def event_of(row: Row, identity: dict[str, str], properties: str, tag: str | Non
 
 def attributes_of(record: dict[str, Any], custom: dict[str, Any], removes: bool) -> dict[str, Any]:
     """Attribute to value of one update; None where it ``removes`` an attribute."""
-    standard = {name: record[column] for column, name in ATTRIBUTES.items() if record.get(column) is not None}
+    standard = {name: record[column] for column, name in ATTRIBUTES.items() if is_sent(record.get(column))}
     if "country" in standard:
         standard["$country"] = standard.pop("country")
     columns = {*catalog.event_types()[catalog.PROFILE_UPDATE].properties, "device_id"}
-    standard |= {unreserved(name): value for name, value in record.items() if name not in columns and value is not None}
+    standard |= {unreserved(name): value for name, value in record.items() if name not in columns and is_sent(value)}
+    removes = removes and not isinstance(record.get("custom_attributes"), dict)
     removed = {cut(unreserved(key)): None for key, value in custom.items() if value is None and removes}
     given = named(((key, unreserved(key), v) for key, v in custom.items()), PROFILE_NESTED_BYTES)
     return {**removed, **given, **standard}
@@ -281,7 +282,7 @@ def run(
                 custom = {"custom_attributes": text}
             count(row, "profile_updates")
             time_ms = row.record.get("time_ms")
-            order = (row.record["time"] * 1000 if time_ms is None else time_ms, row.record["id"].encode())
+            order = (row.record["time"] * 1000 if time_ms is None else int(time_ms), row.record["id"].encode())
             updates[identity_of(row)["distinct_id"]].append(
                 (*order, attributes_of(row.record, custom, profile_updates == "set"))
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -289,3 +290,61 @@ def test_ids_may_be_uuids_of_sixteen_bytes(tmp_path: Path) -> None:
     actual = published(tmp_path, {SESSION: (rows, {"id": kind})})
     assert list(properties(actual)) == ["00010203-0405-0607-0809-0a0b0c0d0e0f"]
     assert actual.report["rows"]["repeats"] == 1
+
+
+def sets_and_unsets(actual: Actual) -> tuple[dict[str, Any], list[str]]:
+    """What the updates of ada set, and which attributes they remove."""
+    given: dict[str, Any] = {}
+    removed: list[str] = []
+    for line in map(json.loads, actual.profile_lines):
+        assert line["$distinct_id"] == "ada"
+        given |= line.get("$set", line.get("$set_once", {}))
+        removed += line.get("$unset", ())
+    return given, removed
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("operation", ["set", "set_once"])
+def test_an_attribute_that_is_not_finite_is_left_out_and_removes_nothing(
+    operation: str, odd: float, tmp_path: Path
+) -> None:
+    rows = [
+        {"id": "1", "time_ms": 1, "score": 2.5, "rank": 7.0, "first_name": "Ada"},
+        {"id": "2", "time_ms": 2, "score": odd, "rank": odd, "first_name": "Augusta"},
+    ]
+    types = {"time_ms": "long", "score": ["null", "double"], "rank": ["null", "double", "string"],
+             "first_name": "string"}  # fmt: skip
+    actual = published(tmp_path, {UPDATE: (rows, types)}, f"--profile_updates={operation}")
+    assert sets_and_unsets(actual) == ({"score": 2.5, "rank": 7.0, "$first_name": "Augusta"}, [])
+    assert actual.report["limits"] == {"not_finite": {UPDATE: {"score": 1, "rank": 1}}}
+
+
+ATTRIBUTES_RECORD = {"type": "record", "name": "Attributes", "fields": [
+    {"name": name, "type": ["null", kind]} for name, kind in (("plan", "string"), ("score", "double"))
+]}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [ATTRIBUTES_RECORD, {"type": "map", "values": ["null", "string", "double"]}])
+@pytest.mark.parametrize("odd", [None, math.nan])
+def test_a_null_in_a_record_or_map_of_custom_attributes_removes_nothing(
+    kind: Any, odd: float | None, tmp_path: Path
+) -> None:
+    rows = [
+        {"id": "1", "time_ms": 1, "custom_attributes": {"plan": "gold", "score": 2.5}},
+        {"id": "2", "time_ms": 2, "custom_attributes": {"plan": None, "score": odd}},
+        {"id": "3", "time_ms": 3, "custom_attributes": None},
+    ]
+    actual = published(tmp_path, {UPDATE: (rows, {"time_ms": "long", "custom_attributes": ["null", kind]})})
+    assert sets_and_unsets(actual) == ({"plan": "gold", "score": 2.5}, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [("string", str), ("double", float), (["null", "long", "string"], int), (["null", "double", "string"], float)],
+)
+def test_the_latest_update_is_found_whatever_type_its_time_in_milliseconds_has(
+    kind: Any, made: type[Any], tmp_path: Path
+) -> None:
+    rows = [{"id": str(9 - ms), "time_ms": made(NOW * 1000 + ms), "first_name": f"at {ms}"} for ms in (1, 3, 2)]
+    actual = published(tmp_path, {UPDATE: (rows, {"time_ms": kind, "first_name": "string"})})
+    assert sets_and_unsets(actual) == ({"$first_name": "at 3"}, [])

@@ -54,8 +54,9 @@ _COUNTRY_CODE = re.compile(r"[A-Za-z]{2}\Z")
 def attributes(table: pa.Table, distinct_id: pa.Array, operation: str, notes: Notes) -> pa.Table:
     """``ATTRIBUTES`` of update rows (string array ``distinct_id``: whose they are), the latest of each only.
 
-    A standard attribute beats a custom one of the same name in one row. A custom attribute that is null is a removal
-    where the ``operation`` is ``set``, and is left out else.
+    A standard attribute beats a custom one of the same name in one row. A null in a document of custom attributes is a
+    removal where the ``operation`` is ``set``, and is left out else. A null in a record or map says nothing: every row
+    has all its fields. Numbers that are not finite are left out and counted, as if the row did not have them.
     """
     rows: list[np.ndarray] = []
     names: list[str] = []
@@ -63,18 +64,22 @@ def attributes(table: pa.Table, distinct_id: pa.Array, operation: str, notes: No
     standard: dict[str, set[int]] = {}
     for name, target in {**_STANDARD, **unknown_attributes(table)}.items():
         given = column(table, name)
-        metadata = table.schema.field(name).metadata if name in table.column_names else None
-        is_json = metadata is not None and b"json" in metadata
-        present = np.flatnonzero(np.asarray(given.is_valid()))
+        is_json = _is_json(table, name)
+        finite = _finite(given, is_json)
+        if odd := len(given) - given.null_count - (pc.sum(finite).as_py() or 0):
+            notes.add("not_finite", catalog.PROFILE_UPDATE, target, odd)
+        present = np.flatnonzero(np.asarray(finite))
         found = given.take(pa.array(present)).to_pylist()
         rows.append(present)
         names += [target] * len(found)
         values += [_json(orjson.loads(value) if is_json else value) for value in found]
         standard.setdefault(target, set()).update(present.tolist())
     custom_rows: list[int] = []
+    from_record = _is_json(table, "custom_attributes")
     for row, document in enumerate(text_column(table, "custom_attributes").to_pylist()):
+        removes = operation == "set" and not (from_record and document is not None and document.startswith("{"))
         for name, value in _custom(document, notes):
-            if row not in standard.get(name, ()) and (value != _REMOVED or operation == "set"):
+            if row not in standard.get(name, ()) and (value != _REMOVED or removes):
                 custom_rows.append(row)
                 names.append(name)
                 values.append(value)
@@ -148,6 +153,19 @@ def unknown_attributes(table: pa.Table) -> dict[str, str]:
     return {name: cut(safe_key(name)) for name in table.column_names if name not in known}
 
 
+def _is_json(table: pa.Table, name: str) -> bool:
+    """Whether a column is JSON text of what the file has as a union or nested."""
+    metadata = table.schema.field(name).metadata if name in table.column_names else None
+    return metadata is not None and b"json" in metadata
+
+
+def _finite(values: pa.Array, is_json: bool) -> pa.Array:
+    """Whether each value is there and, if a number, finite; JSON text has null for one that is not."""
+    if pa.types.is_floating(values.type):
+        return pc.fill_null(pc.is_finite(values), False)
+    return pc.fill_null(pc.not_equal(values, _REMOVED), False) if is_json else values.is_valid()
+
+
 def _json(value: Any) -> str:
     kept = nested(value, PROFILE_NESTED_BYTES) if isinstance(value, (dict, list)) else value
     # Mixpanel cuts texts at 255; here only those that no update, and no element, has room for.
@@ -190,6 +208,15 @@ def _time_ms(table: pa.Table) -> pa.Array:
     if "time_ms" not in table.column_names:
         return seconds
     given = column(table, "time_ms")
+    if pa.types.is_floating(given.type):
+        given = pc.if_else(pc.less(pc.abs(given), _LARGEST_WHOLE), given, None).cast(pa.int64(), safe=False)
+    elif pa.types.is_string(given.type) or pa.types.is_large_string(given.type):
+        # Numbers as text, and as the JSON text of a union; a fraction of a millisecond decides nothing.
+        digits = pc.replace_substring_regex(pc.utf8_trim(given, ' "'), r"\.[0-9]*$", "")
+        given = pc.if_else(pc.match_substring_regex(digits, "^-?[0-9]{1,18}$"), digits, None).cast(pa.int64())
     if not pa.types.is_integer(given.type):
         return seconds
     return pc.coalesce(given.cast(pa.int64()), seconds)
+
+
+_LARGEST_WHOLE = float(1 << 53)  # beyond it a double does not have every integer
