@@ -96,7 +96,7 @@ def test_workers_elsewhere_publish_the_bytes_of_one_process(cluster: Cluster, un
     lines = out.splitlines()
     assert lines[0].startswith("job        job-002")
     assert lines[1] == f"look at it {cluster.server.endpoint}"
-    assert lines[2].startswith("read       105 rows in 31 files")
+    assert lines[2].startswith("read       104 rows in 31 files")
     assert lines[-1].endswith("report.html")
     report = json.loads(downloaded(cluster, "report.json"))
     assert report["flags"]["runner"] == "PortableRunner"
@@ -186,7 +186,7 @@ def test_a_job_that_refuses_to_publish_says_why(cluster: Cluster) -> None:
     setup = project(cluster.folder / "project")
     status, out, error = ended(cluster.command("--max_reject_share=0", setup=setup))
     assert status == 1, out
-    assert "9.52% of 105 rows are rejected or lost, more than --max_reject_share 0 allows" in error
+    assert "9.62% of 104 rows are rejected or lost, more than --max_reject_share 0 allows" in error
     assert re.search(r"\n  time_invalid: \d+, e\.g\. \S+\.avro row \d+: ", error)
     assert error.endswith(f"(the job is FAILED; look at {cluster.server.endpoint})\n")
     assert not cluster.has(MANIFEST)

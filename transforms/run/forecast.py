@@ -25,7 +25,7 @@ _ATTRIBUTES = 1.1
 _LINKS, _ASKED, _ANSWERED, _PERSON_MONTHS = 72.0, 13.0, 17.0, 16.0  # bytes a profile of a unit
 _UNIQUE_LINKS, _LONE_IDS, _RESOLVED = 150.0, 10.0, 18.0  # bytes a profile
 _UNIT, _UNIT_FILE, _CHECKSUM = 400, 24, 10
-_FILES_A_UNIT, _OTHER_FILES, _FILE = 2.1, 2, 141
+_FILES_A_UNIT, _OTHER_FILES, _FILE = 1.6, 2, 141
 _TALLY, _TOTAL = 8_000, 50_000
 _HEADS = {"links": 900, "asked": 450, "answers": 850, "keys": 30, "repeats": 20, "persons": 1_100, "attributes": 1_000}
 
