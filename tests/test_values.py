@@ -348,3 +348,15 @@ def test_the_latest_update_is_found_whatever_type_its_time_in_milliseconds_has(
     rows = [{"id": str(9 - ms), "time_ms": made(NOW * 1000 + ms), "first_name": f"at {ms}"} for ms in (1, 3, 2)]
     actual = published(tmp_path, {UPDATE: (rows, {"time_ms": kind, "first_name": "string"})})
     assert sets_and_unsets(actual) == ({"$first_name": "at 3"}, [])
+
+
+def test_custom_attributes_that_are_cut_or_get_one_name_are_counted(tmp_path: Path) -> None:
+    long = "k" * 255
+    document = json.dumps({long + "b": 2, long + "a": 1, "ip": 3, "braze_ip": 4, "gender": "x", "gone": None})
+    rows = [{"id": "1", "gender": "f", "custom_attributes": document}]
+    actual = published(tmp_path, {UPDATE: (rows, {"gender": "string", "custom_attributes": "string"})})
+    assert sets_and_unsets(actual) == ({long: 1, "braze_ip": 4, "gender": "f"}, ["gone"])
+    assert actual.report["limits"] == {
+        "keys_cut": {UPDATE: {long: 2}},
+        "key_collisions": {UPDATE: {long: 1, "braze_ip": 1, "gender": 1}},
+    }

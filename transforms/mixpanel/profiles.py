@@ -78,8 +78,10 @@ def attributes(table: pa.Table, distinct_id: pa.Array, operation: str, notes: No
     from_record = _is_json(table, "custom_attributes")
     for row, document in enumerate(text_column(table, "custom_attributes").to_pylist()):
         removes = operation == "set" and not (from_record and document is not None and document.startswith("{"))
-        for name, value in _custom(document, notes):
-            if row not in standard.get(name, ()) and (value != _REMOVED or removes):
+        for name, value in _custom(document, removes, notes):
+            if row in standard.get(name, ()):
+                notes.add("key_collisions", catalog.PROFILE_UPDATE, name)
+            else:
                 custom_rows.append(row)
                 names.append(name)
                 values.append(value)
@@ -177,10 +179,11 @@ def _country(value: Any) -> str:
     return "$country_code" if isinstance(value, str) and _COUNTRY_CODE.match(value) else "country"
 
 
-def _custom(document: str | None, notes: Notes) -> Iterator[tuple[str, str]]:
-    """(Attribute, JSON text or ``_REMOVED``) of the custom attributes; of two that get one name, the first stays.
+def _custom(document: str | None, removes: bool, notes: Notes) -> Iterator[tuple[str, str]]:
+    """(Attribute, JSON text or, where nulls are removals, ``_REMOVED``) of the custom attributes.
 
-    A text that is no JSON object becomes an attribute itself.
+    Of two that get one name, the first in bytewise order stays, and a value before a removal. A text that is no JSON
+    object becomes an attribute itself.
     """
     values, changes = open_document(document)
     if values is None:
@@ -189,18 +192,22 @@ def _custom(document: str | None, notes: Notes) -> Iterator[tuple[str, str]]:
     for kind, key in changes:
         notes.add(kind, catalog.PROFILE_UPDATE, cut(safe_key("custom_attributes" if key is None else key)))
     found: set[str] = set()
-    for name, value in sorted(values.items(), key=_key_bytes):
-        if value is not None and (target := cut(safe_key(name))) not in found:
-            found.add(target)
-            yield target, _json(value)
-    for name, value in values.items():
-        if value is None and (target := cut(safe_key(name))) not in found:
-            found.add(target)
-            yield target, _REMOVED
+    for name, value in sorted(values.items(), key=_values_first):
+        if value is None and not removes:
+            continue
+        whole = safe_key(name)
+        target = cut(whole)
+        if target != whole:
+            notes.add("keys_cut", catalog.PROFILE_UPDATE, target)
+        if target in found:
+            notes.add("key_collisions", catalog.PROFILE_UPDATE, target)
+            continue
+        found.add(target)
+        yield target, _REMOVED if value is None else _json(value)
 
 
-def _key_bytes(item: tuple[str, Any]) -> bytes:
-    return item[0].encode("utf-8", "surrogatepass")
+def _values_first(item: tuple[str, Any]) -> tuple[bool, bytes]:
+    return item[1] is None, item[0].encode("utf-8", "surrogatepass")
 
 
 def _time_ms(table: pa.Table) -> pa.Array:
