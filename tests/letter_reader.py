@@ -18,7 +18,7 @@ import zstandard
 
 MOST_PLAIN_BYTES = 8 << 20  # of a block; the mutants' own are much smaller
 MOST_DEPTH = 60
-MOST_EMPTY = 1 << 15  # values that take no bytes, of a block
+MOST_EMPTY = 1 << 15  # values that take no bytes, of a file
 
 
 class NotAvro(Exception):
@@ -39,10 +39,10 @@ class Read(NamedTuple):
 
 
 class _In:
-    def __init__(self, data: bytes, at: int = 0) -> None:
+    def __init__(self, data: bytes, at: int = 0, empty: int = 0) -> None:
         self.data = data
         self.at = at
-        self.empty = 0
+        self.empty = empty
 
     def raw(self, size: int) -> bytes:
         if size < 0 or self.at + size > len(self.data):
@@ -71,6 +71,7 @@ def read_file(content: bytes) -> Read:
     source = _In(content)
     schema, codec, marker = _header(source)
     blocks: dict[int, list[Any]] = {}
+    empty = 0
     while source.at < len(content):
         offset = source.at
         try:
@@ -85,7 +86,7 @@ def read_file(content: bytes) -> Read:
             data = source.raw(size)
             if source.raw(16) != marker:
                 return Read(schema, blocks, offset)
-            blocks[offset] = read_block(schema, _plain(codec, data), count)
+            blocks[offset], empty = _rows(schema, _plain(codec, data), count, empty)
         except Beyond:
             return Read(schema, blocks, offset, True)
         except (NotAvro, ValueError):
@@ -116,8 +117,13 @@ def read_block_at(content: bytes, offset: int, schema: Any) -> list[Any]:
 
 def read_block(schema: Any, plain: bytes, count: int) -> list[Any]:
     """Exactly ``count`` rows that take exactly all bytes; a text that is not UTF-8 has U+FFFD."""
+    return _rows(schema, plain, count, 0)[0]
+
+
+def _rows(schema: Any, plain: bytes, count: int, empty: int) -> tuple[list[Any], int]:
+    """The rows, and the values without bytes up to here: ``empty`` of them are in the blocks before."""
     named: dict[str, Any] = {}
-    source = _In(plain)
+    source = _In(plain, 0, empty)
     rows = []
     try:
         _declare(schema, "", named)
@@ -127,7 +133,7 @@ def read_block(schema: Any, plain: bytes, count: int) -> list[Any]:
         raise NotAvro(f"not a schema: {error!r}") from error
     if source.at != len(plain):
         raise NotAvro("bytes behind the last row")
-    return rows
+    return rows, source.empty
 
 
 def _header(source: _In) -> tuple[Any, str, bytes]:

@@ -18,6 +18,7 @@ from pipelines.options import UsageError, parse
 from tests.mutants import number
 from tests.small_exports import MARKER, NOW, avro, path, rows, with_fields, write
 from tests.whole_run import ROOT, read_output, run_in_process
+from transforms.currents import decode as decode_module
 from transforms.currents.codecs import CODECS, TooLarge, decompress
 from transforms.currents.container import Container, Damage, read_container
 from transforms.currents.decode import Chunk, decode
@@ -75,6 +76,57 @@ def test_values_without_bytes_are_bounded_over_all_lists_of_a_block() -> None:
     assert outcome(content) == ([], ["block_corrupt"])
     nulls = [{"name": f"n{i}", "type": "null"} for i in range(1900)]
     assert outcome(file_with(nulls, b"\x02a\x02" * 2000, 2000)) == ([], ["block_corrupt"])
+
+
+def repeated(content: bytes, blocks: int) -> bytes:
+    """The file with its only block so many times."""
+    begin = content.index(MARKER) + len(MARKER)
+    return content[:begin] + content[begin:] * blocks
+
+
+@pytest.mark.parametrize("columns", [None, ["id"]])
+def test_values_without_bytes_are_bounded_over_all_blocks_of_a_file(columns: list[str] | None) -> None:
+    many = file_of({"type": "array", "items": "null"}, number(1_000_000) + b"\x00")
+    few = file_of({"type": "array", "items": "null"}, number(10) + b"\x00")
+    last = repeated(few, 1)[few.index(MARKER) + len(MARKER) :]
+    items = list(decode([(0, read_container(repeated(many, 50) + last))], columns))
+    chunks = [item for item in items if isinstance(item, Chunk)]
+    lost = [item.damage for item in items if not isinstance(item, Chunk)]
+    assert [row for chunk in chunks for row in chunk.row.tolist()] == [0]
+    assert [(damage.reason, damage.block, damage.rows_lost) for damage in lost] == [
+        ("block_corrupt", block, 1) for block in range(1, 51)
+    ]
+    if columns is None:
+        assert sum(chunk.table["x"][0].as_py().count("null") for chunk in chunks) == 1_000_000
+
+
+def test_a_count_that_no_block_may_hold_costs_no_other_block_of_the_file() -> None:
+    kind = {"type": "array", "items": "null"}
+    good, bad = (repeated(file_of(kind, number(count) + b"\x00"), 1) for count in (1000, MUCH))
+    begin = good.index(MARKER) + len(MARKER)
+    found, reasons = outcome(good + bad[begin:] + good[begin:])
+    assert (len(found), reasons) == (2, ["block_corrupt"])
+
+
+def test_columns_without_bytes_are_bounded_over_all_blocks_of_a_file() -> None:
+    nulls = [{"name": f"n{i}", "type": "null"} for i in range(1900)]
+    one = file_with(nulls, b"\x02a\x02" * 500, 500)
+    container = read_container(repeated(one, 50))
+    assert 1 <= len(container.blocks) < 4
+    assert [block.index for block in container.blocks] == list(range(len(container.blocks)))
+    assert {(damage.reason, damage.rows_lost) for damage in container.damages} == {("block_corrupt", 500)}
+    assert container.rows == 50 * 500
+    assert len(container.blocks) + len(container.damages) == 50
+
+
+def test_chunks_are_bounded_by_what_their_rows_have_become(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = file_of({"type": "array", "items": "null"}, number(1000) + b"\x00")
+    monkeypatch.setattr(decode_module, "_PART_BYTES", 12_000)
+    chunks = [
+        item for item in decode([(file, read_container(content)) for file in range(7)]) if isinstance(item, Chunk)
+    ]
+    assert [chunk.file.tolist() for chunk in chunks] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [chunk.unit_row.tolist() for chunk in chunks] == [[0, 1, 2], [3, 4, 5], [6]]
 
 
 def test_a_count_of_rows_beyond_the_bytes_is_damage() -> None:

@@ -14,7 +14,7 @@ MAX_COLUMNS = 2_000
 MAX_TYPES = 10_000  # in the schema, and visited for one row
 MAX_NAME = 1_000  # characters
 MAX_FIXED_BYTES = 1 << 20
-# Values that take no bytes, of one block: this many for nothing, and so many for each byte.
+# Values that take no bytes, of one block and of all blocks of a file: this many for nothing, and so many for each byte.
 FREE_VALUES, FREE_VALUES_A_BYTE = 1 << 20, 16
 _FEW = 16
 
@@ -40,8 +40,18 @@ class Bounds:
 
 
 def free_values(size: int) -> int:
-    """How many values without bytes a block of ``size`` bytes may hold."""
+    """How many values without bytes a block, or a file, of ``size`` bytes may hold."""
     return FREE_VALUES + FREE_VALUES_A_BYTE * size
+
+
+class Allowance:
+    """Values without bytes that the blocks of one file, read in its order, may still hold; below 0 once one had more.
+
+    Without it a file of many tiny blocks would hold the allowance of a block many times over.
+    """
+
+    def __init__(self, file_bytes: int) -> None:
+        self.most = self.left = free_values(file_bytes)
 
 
 def check_size(node: Any) -> None:

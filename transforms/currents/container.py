@@ -75,12 +75,13 @@ class Damage:
 
 @dataclass(frozen=True)
 class Container:
-    """One file: its whole blocks, what is damaged, and its rows by all block headers, lost blocks included."""
+    """One file: its whole blocks, what is damaged, its rows by all block headers, lost blocks included, its bytes."""
 
     schema: Schema | None
     blocks: tuple[Block, ...]
     damages: tuple[Damage, ...]
     rows: int
+    size: int = 0
 
 
 def _whole_file(reason: str, detail: str, rows_lost: int | None = None) -> Container:
@@ -122,7 +123,7 @@ def read_container(content: bytes, max_block_bytes: int = MAX_BLOCK_BYTES) -> Co
         )
     walk = _Walk(content, start, schema, codec, max_block_bytes)
     walk.run()
-    return Container(schema, tuple(walk.blocks), tuple(walk.damages), walk.rows)
+    return Container(schema, tuple(walk.blocks), tuple(walk.damages), walk.rows, len(content))
 
 
 class _Walk:
@@ -134,6 +135,7 @@ class _Walk:
         self.max_block_bytes = max_block_bytes
         # What the file may swell to: a small one to one block, a large one as far as deflate goes.
         self.may_swell = max(max_block_bytes, _MAX_RATIO * len(content))
+        self.may_be_free = free_values(len(content))
         self.held_bytes = 0
         self.marker = content[start : start + MARKER_BYTES]
         self.start = start + MARKER_BYTES
@@ -300,22 +302,20 @@ class _Walk:
             )
             return
         except CodecError as error:
-            self._lose(
-                "block_corrupt",
-                f"the block at byte {offset} does not decompress ({error}): upload the file again",
-                self._believed(count, len(data)),
-                len(data),
-            )
+            detail = f"the block at byte {offset} does not decompress ({error}): upload the file again"
+            self._lose("block_corrupt", detail, self._believed(count, len(data)), len(data))
             return
         size = len(plain)
-        free = count * self.schema.free_row_values > free_values(size)
-        if count * self.least_row_bytes > size or free or (count == 0 and plain):
-            self._lose(
-                "block_corrupt",
-                f"the block at byte {offset} says {count} rows but has {size} bytes: upload the file again",
-                None,
-                len(data),
-            )
+        free = count * self.schema.free_row_values
+        if count * self.least_row_bytes > size or free > free_values(size) or (count == 0 and plain):
+            detail = f"the block at byte {offset} says {count} rows but has {size} bytes: upload the file again"
+            self._lose("block_corrupt", detail, None, len(data))
+            return
+        self.may_be_free -= free
+        if self.may_be_free < 0:
+            most = free_values(len(self.content))
+            detail = f"up to the block at byte {offset} the file has more than {most} values that take no bytes"
+            self._lose("block_corrupt", f"{detail}: upload the file again", count, len(data))
             return
         packed = None
         if not isinstance(data, memoryview):

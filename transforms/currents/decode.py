@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from transforms.currents.bounds import Allowance
 from transforms.currents.broken_text import BrokenText, as_masks, of_rows
 from transforms.currents.container import Block, Container, Damage, Schema
 from transforms.currents.engine import EngineError, decode_blocks
@@ -22,6 +23,7 @@ from transforms.currents.strict import StrictError, read_table
 __all__ = ["Chunk", "FileDamage", "decode"]
 
 _PART_ROWS = 1 << 17
+_PART_BYTES = 64 << 20  # of rows as they are in Arrow
 
 
 @dataclass(eq=False)
@@ -61,11 +63,12 @@ class _Decoded(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """A block on its way: its file's number, and the unit row at which that file begins."""
+    """A block on its way: its file's number, the unit row at which that file begins, and what it may still hold."""
 
     file: int
     file_start: int
     block: Block
+    allowance: Allowance
 
 
 @dataclass
@@ -99,6 +102,7 @@ def decode(
     held_bytes = 0
     file_start = 0
     for file, container in files:
+        allowance = Allowance(container.size)
         for block in container.blocks:
             if not block.rows or container.schema is None:
                 continue
@@ -108,7 +112,7 @@ def decode(
             if group.pieces and (group.rows + block.rows > chunk_rows or group.bytes + block.size > chunk_bytes):
                 held_bytes -= group.bytes
                 yield from _flush(group, columns)
-            group.pieces.append(_Piece(file, file_start, block))
+            group.pieces.append(_Piece(file, file_start, block, allowance))
             group.rows += block.rows
             group.bytes += block.size
             held_bytes += block.size
@@ -129,7 +133,7 @@ def _held(group: _Pending) -> int:
 
 
 def _flush(group: _Pending, columns: Sequence[str] | None) -> Iterator[Chunk | FileDamage]:
-    """Decodes and empties a group."""
+    """Decodes and empties a group; goes on with a new chunk where the rows have become much larger than their bytes."""
     pieces = group.pieces
     schema = group.schema
     group.pieces, group.rows, group.bytes = [], 0, 0
@@ -141,7 +145,7 @@ def _flush(group: _Pending, columns: Sequence[str] | None) -> Iterator[Chunk | F
     good: list[_Piece] = []
     tables: list[pa.Table] = []
     broken: dict[str, list[int]] = {}
-    rows = 0
+    rows = size = 0
     for part, outcome in _decode_pieces(schema, pieces, decoded):
         if isinstance(outcome, Damage):
             yield FileDamage(part[0].file, outcome)
@@ -151,11 +155,20 @@ def _flush(group: _Pending, columns: Sequence[str] | None) -> Iterator[Chunk | F
             for column in outcome.broken.keys() & set(wanted):
                 broken.setdefault(column, []).extend(rows + position for position in outcome.broken[column])
             rows += outcome.table.num_rows
+            size += outcome.table.nbytes
+            if size >= _PART_BYTES:
+                yield from _parts(_whole(schema, good, tables, wanted, broken), rows)
+                good, tables, broken, rows, size = [], [], {}, 0, 0
     if good:
-        table = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
-        table = table if wanted else table.select([])
-        whole = Chunk(schema, table, *_row_numbers(good), as_masks(broken, rows))
-        yield from _parts(whole, rows)
+        yield from _parts(_whole(schema, good, tables, wanted, broken), rows)
+
+
+def _whole(
+    schema: Schema, good: list[_Piece], tables: list[pa.Table], wanted: list[str], broken: dict[str, list[int]]
+) -> Chunk:
+    table = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
+    rows = table.num_rows
+    return Chunk(schema, table if wanted else table.select([]), *_row_numbers(good), as_masks(broken, rows))
 
 
 def _parts(chunk: Chunk, rows: int) -> Iterator[Chunk]:
@@ -187,7 +200,7 @@ def _decode_pieces(
     for piece in pieces:
         block = piece.block
         try:
-            yield [piece], _Decoded(*read_table(schema, block, columns))
+            yield [piece], _Decoded(*read_table(schema, block, columns, piece.allowance))
         except StrictError as error:
             yield (
                 [piece],

@@ -24,12 +24,15 @@ class LetterError(ValueError):
 class Bytes:
     """A block's plain bytes with the place that has been reached in them, and what may still be made of them."""
 
-    def __init__(self, data: bytes, errors: str = "strict") -> None:
+    def __init__(self, data: bytes, errors: str = "strict", most_free: int | None = None) -> None:
+        """``most_free`` is what the file still allows of values without bytes; None where it does not count."""
         self.data = data
         self.position = 0
         self.errors = errors
         self.depth = 0
-        self.free = free_values(len(data))
+        own = free_values(len(data))
+        self.most_free = self.free = own if most_free is None else min(own, most_free)
+        self.withheld = own - self.free  # what the block alone might hold besides
 
     def long(self) -> int:
         shift = value = 0
@@ -61,7 +64,7 @@ class Bytes:
         """Counts values that take no bytes."""
         self.free -= count
         if self.free < 0:
-            raise LetterError(f"more than {free_values(len(self.data))} values that take no bytes")
+            raise LetterError(f"more than {self.most_free} values that take no bytes")
 
     def enter(self) -> None:
         self.depth += 1
@@ -251,6 +254,8 @@ def _begun(source: Bytes, count: int, least: int) -> tuple[int | None, int]:
     size = source.long() if count < 0 else None
     left = len(source.data) - source.position
     if abs(count) * least > left or abs(count) > left + source.free:
+        if abs(count) * least <= left and abs(count) <= left + source.free + source.withheld:
+            source.spend(source.free + 1)  # the file's allowance is what is too small
         raise LetterError(f"{abs(count)} items where {left} bytes are left")
     return size, source.position
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import fastavro
 import pyarrow as pa
 
+from transforms.currents.bounds import Allowance
 from transforms.currents.broken_text import ESCAPED, mend_rows
 from transforms.currents.container import Block, Schema
 from transforms.currents.engine import ARROW_TYPES
@@ -56,40 +57,54 @@ def read_rows(schema: Schema, block: Block) -> list[dict[str, Any]]:
     return list(itertools.chain.from_iterable(_batches(schema, block)))
 
 
-def read_table(schema: Schema, block: Block, columns: Sequence[str]) -> tuple[pa.Table, dict[str, list[int]]]:
+def read_table(
+    schema: Schema, block: Block, columns: Sequence[str], allowance: Allowance | None = None
+) -> tuple[pa.Table, dict[str, list[int]]]:
     """The same rows as an Arrow table, and where a text that is not UTF-8 was mended: positions of rows, by column.
 
     Such a text is often the first sign that a length is broken. So it is mended only where the block is exactly its
     rows whatever stands in its texts. Never are all rows there at once as Python's objects, which take a hundred times
-    more.
+    more. What the block has of values without bytes is taken from the ``allowance`` of its file, if one is given.
 
     Raises:
         StrictError: as ``read_rows`` does.
     """
+    left = allowance.left if allowance else 0
     try:
-        return pa.concat_tables([rows_to_table(schema, rows, columns) for rows in _batches(schema, block)]), {}
+        batches = _batches(schema, block, allowance=allowance)
+        return pa.concat_tables([rows_to_table(schema, rows, columns) for rows in batches]), {}
     except StrictError as error:
         if error.reason != "invalid_utf8":
             raise
+        if allowance:
+            allowance.left = left  # the same values are read once more
         try:
-            return _mended_table(schema, block, columns)
+            return _mended_table(schema, block, columns, allowance)
         except StrictError:
             raise error from None
 
 
-def _mended_table(schema: Schema, block: Block, columns: Sequence[str]) -> tuple[pa.Table, dict[str, list[int]]]:
+def _mended_table(
+    schema: Schema, block: Block, columns: Sequence[str], allowance: Allowance | None
+) -> tuple[pa.Table, dict[str, list[int]]]:
     tables: list[pa.Table] = []
     broken: dict[str, list[int]] = {}
-    for rows in _batches(schema, block, ESCAPED):
+    for rows in _batches(schema, block, ESCAPED, allowance):
         mend_rows(rows, columns, sum(table.num_rows for table in tables), broken)
         tables.append(rows_to_table(schema, rows, columns))
     return pa.concat_tables(tables), broken
 
 
-def _batches(schema: Schema, block: Block, errors: str = "strict") -> Iterator[list[dict[str, Any]]]:
+def _batches(
+    schema: Schema, block: Block, errors: str = "strict", allowance: Allowance | None = None
+) -> Iterator[list[dict[str, Any]]]:
     """The block's rows, some thousands at a time; ``errors`` is how texts that are not UTF-8 are decoded."""
     reader = _reader(schema)
-    source = Bytes(bytes(block.plain()), errors)
+    # Elsewhere the bytes bound the values.
+    counted = allowance if schema.careful else None
+    if counted and counted.left < 0:
+        raise StrictError("block_corrupt", f"the file has more than {counted.most} values that take no bytes")
+    source = Bytes(bytes(block.plain()), errors, counted.left if counted else None)
     done = 0
     try:
         while done < block.rows:
@@ -107,6 +122,9 @@ def _batches(schema: Schema, block: Block, errors: str = "strict") -> Iterator[l
         raise StrictError("invalid_utf8", f"row {block.first_row + done} is not UTF-8: {error.reason}") from error
     except LetterError as error:
         raise StrictError("block_corrupt", f"row {block.first_row + done}: {error}") from error
+    finally:
+        if counted:
+            counted.left -= source.most_free - source.free
     left = len(source.data) - source.position
     if left:
         raise StrictError("block_corrupt", f"{left} bytes behind the last of {block.rows} rows")
