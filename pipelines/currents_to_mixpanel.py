@@ -1,6 +1,6 @@
 """The command: ``python -m pipelines.currents_to_mixpanel --input PREFIX[,PREFIX…] --output DIR [flags]``.
 
-Exit status: 0 published, 1 failed, 2 the command cannot be obeyed, 130 interrupted.
+Exit statuses are those of ``exit_status``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines import options as command_line
+from pipelines.exit_status import Status
 from pipelines.failures import LostSight, RunFailed, cause, is_torn
 from pipelines.options import Options, UsageError
 from pipelines.pass_through import DIRECT
@@ -33,7 +34,6 @@ from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import Denied, StoreError, be_patient, join, store_for
 
-PUBLISHED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _LAST_SECONDS = 5.0  # that an interrupted run gives a store which does not answer
 FINISHING_SECONDS = 60.0  # that an equal run gets between its sweep and its manifest
 
@@ -53,17 +53,17 @@ def main(argv: Sequence[str]) -> int:
         else:
             _print("\n".join(lines(report, options.output)))
     except (UsageError, UnfitInput, Refused, Denied) as error:
-        return _say(str(error), USAGE)
+        return _say(str(error), Status.REFUSED)
     except KeyboardInterrupt as error:
         interrupted = "interrupted: nothing is published; the same command finishes the run"
-        return _say(str(error) or interrupted, INTERRUPTED)
+        return _say(str(error) or interrupted, Status.INTERRUPTED)
     except Exception as error:
         if verbose:
             raise
-        return _say(cause(error), FAILED)
+        return _say(cause(error), Status.FAILED)
     finally:
         logging.disable(logging.NOTSET)
-    return PUBLISHED
+    return Status.DONE
 
 
 def _run(options: Options, started: float) -> dict[str, Any] | None:
@@ -233,7 +233,7 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say(message: str, status: int) -> int:
+def _say(message: str, status: Status) -> Status:
     print(f"currents-to-mixpanel: {message}", file=sys.stderr)
     return status
 
@@ -241,7 +241,7 @@ def _say(message: str, status: int) -> int:
 def cli() -> None:
     """The installed command."""
     status = main(sys.argv[1:])
-    if status in (FAILED, INTERRUPTED):
+    if status in (Status.FAILED, Status.INTERRUPTED):
         sys.stderr.flush()
         os._exit(status)  # the job's threads, in the middle of their work, would hold up an ordinary exit
     sys.exit(status)

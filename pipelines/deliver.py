@@ -1,7 +1,6 @@
 """The command ``python -m pipelines.deliver --input RUN --project_id N --region us|eu|in [flags]``.
 
-Exit status: 0 done, 1 failed or stopped (the same command goes on), 2 cannot be obeyed and nothing was begun, 3 done
-but some records were refused, 130 interrupted.
+Exit statuses are those of ``exit_status``.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import orjson
 
 from pipelines.delivery import flags as command_line
 from pipelines.delivery import work
+from pipelines.exit_status import Status
 from pipelines.flags import UsageError
 from transforms.delivery.credentials import NoCredentials, from_environment
 from transforms.delivery.delivered_run import DeliveredRun, NoRun, open_run
@@ -28,7 +28,6 @@ from transforms.delivery.sender import Stopped
 from transforms.run.report_markup import duration, size
 from transforms.stores.store import Denied, StoreError, be_patient, join
 
-DONE, FAILED, USAGE, LOOK, INTERRUPTED = 0, 1, 2, 3, 130
 _REFUSALS = (UsageError, NoRun, NoCredentials, Held, OtherDelivery, Denied)
 
 
@@ -39,21 +38,22 @@ def main(argv: Sequence[str]) -> int:
     try:
         status, told = _run(command_line.parse(argv), list(argv))
     except _REFUSALS as error:
-        status, told = _say(str(error), USAGE), {"status": "refused", "message": str(error)}
+        status, told = _say(str(error), Status.REFUSED), {"status": "refused", "message": str(error)}
     except KeyboardInterrupt:
         told = {"status": "interrupted"}
-        status = _say("interrupted: the same command goes on", INTERRUPTED)
+        status = _say("interrupted: the same command goes on", Status.INTERRUPTED)
     except (StoreError, OSError) as error:
-        status, told = _say(f"{error}: the same command goes on", FAILED), {"status": "failed", "message": str(error)}
+        status = _say(f"{error}: the same command goes on", Status.FAILED)
+        told = {"status": "failed", "message": str(error)}
     if wants_json:
         print(orjson.dumps(told).decode(), flush=True)
     return status
 
 
-def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[int, dict[str, Any]]:
+def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, Any]]:
     run = open_run(flags.input)
     if flags.dry_run:
-        return DONE, _dry_run(run, flags)
+        return Status.DONE, _dry_run(run, flags)
     credentials = from_environment(
         os.environ, token_only=flags.token_only, profiles="profiles" in command_line.kinds(flags)
     )
@@ -71,24 +71,25 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[int, dict[str, Any
     _print(_six_lines(report, folder))
     told = {**report, "ledger": folder}
     if isinstance(ended, KeyboardInterrupt):
-        return _say("interrupted: the same command goes on", INTERRUPTED), told
+        return _say("interrupted: the same command goes on", Status.INTERRUPTED), told
     if ended is not None:
         nothing_taken = not any(
             report[kind]["acknowledged"] + report[kind]["refused"] for kind in ("events", "profiles")
         )
         if isinstance(ended, Stopped) and ended.unauthorised and nothing_taken:
-            return _say(f"Mixpanel refuses the credentials ({ended}): mend them, nothing was taken", USAGE), told
+            words = f"Mixpanel refuses the credentials ({ended}): mend them, nothing was taken"
+            return _say(words, Status.REFUSED), told
         if isinstance(ended, NoRun) and nothing_taken:
-            return _say(str(ended), USAGE), told
-        return _say(f"stopped: {ended}; mend the cause, and the same command goes on", FAILED), told
+            return _say(str(ended), Status.REFUSED), told
+        return _say(f"stopped: {ended}; mend the cause, and the same command goes on", Status.FAILED), told
     refused = sum(report[kind]["refused"] for kind in command_line.kinds(flags))
     answered = refused + sum(report[kind]["acknowledged"] for kind in command_line.kinds(flags))
     if refused > flags.refused_ok * answered:
         words = (
             f"{refused:,} records were refused: look at {join(folder, 'refused')}; --redeliver refused sends them again"
         )
-        return _say(words, LOOK), told
-    return DONE, told
+        return _say(words, Status.LOOK), told
+    return Status.DONE, told
 
 
 def _dry_run(run: DeliveredRun, flags: argparse.Namespace) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _print(lines: Sequence[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say(message: str, status: int) -> int:
+def _say(message: str, status: Status) -> Status:
     print(f"deliver: {message}", file=sys.stderr)
     return status
 

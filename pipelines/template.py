@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipelines import currents_to_mixpanel, flags
+from pipelines.exit_status import Status
 from pipelines.pass_through import DATAFLOW, OPTIONS, RUNNERS_OF
 
 _NOT_HERE = frozenset({"help", "runner", "no_wait", "workers", "direct_num_workers", "direct_running_mode", "verbose"})
@@ -130,5 +131,5 @@ def main(launched: Sequence[str]) -> int:
         words = arguments(launched)
     except flags.UsageError as error:
         print(f"currents-to-mixpanel: {error}", file=sys.stderr)
-        return currents_to_mixpanel.USAGE
+        return Status.REFUSED
     return currents_to_mixpanel.main(words)

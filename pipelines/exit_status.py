@@ -1,0 +1,35 @@
+"""The exit statuses, the same on every verb: ``run``, ``deliver``, ``sample`` and the tools beside them."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Status(enum.IntEnum):
+    """A status with its meaning, in the words of the documentation's tables.
+
+    >>> int(Status.LIMIT), Status.LIMIT.name, Status.LIMIT.meaning
+    (4, 'LIMIT', 'a limit of yours was passed: nothing changed')
+    """
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Status:
+        status = int.__new__(cls, code)
+        status._value_ = code
+        status.meaning = meaning
+        return status
+
+    DONE = 0, "done"
+    FAILED = 1, "failed or stopped: mend the cause, and the same command goes on"
+    REFUSED = 2, "cannot be obeyed: nothing was begun"
+    LOOK = 3, "done, but look"
+    LIMIT = 4, "a limit of yours was passed: nothing changed"
+    INTERRUPTED = 130, "interrupted: the same command goes on"
+
+    __str__ = int.__repr__
+
+    @property
+    def word(self) -> str:
+        """What ``--json`` says in ``status``, unless the verb has a word of its own."""
+        return self.name.lower()
