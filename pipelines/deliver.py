@@ -19,6 +19,7 @@ from pipelines.delivery import flags as command_line
 from pipelines.delivery import work
 from pipelines.exit_status import Status
 from pipelines.flags import UsageError
+from transforms.delivery.client import Barred
 from transforms.delivery.credentials import NoCredentials, from_environment
 from transforms.delivery.delivered_run import DeliveredRun, NoRun, open_run
 from transforms.delivery.forecast import attributes, by_month, forecast
@@ -28,7 +29,7 @@ from transforms.delivery.sender import Stopped
 from transforms.run.report_markup import duration, size
 from transforms.stores.store import Denied, StoreError, be_patient, join
 
-_REFUSALS = (UsageError, NoRun, NoCredentials, Held, OtherDelivery, Denied)
+_REFUSALS = (UsageError, NoRun, NoCredentials, Barred, Held, OtherDelivery, Denied)
 
 
 def main(argv: Sequence[str]) -> int:

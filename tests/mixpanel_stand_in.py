@@ -91,6 +91,7 @@ class StandIn(ThreadingHTTPServer):
         self.moments: list[tuple[float, int, int]] = []  # monotonic time, status, events of each request to /import
         self.bodies: dict[bytes, int] = {}  # each /import body and how often it came
         self.count_lock = threading.Lock()
+        self.me: Answer | None = None  # what /api/app/me answers in place of the truth
         self._tls = None
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -118,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         project = self.server.project
-        if path == "/api/app/me":
+        if path == "/api/app/me" and self.server.me is not None:
+            self._send(*self.server.me)
+        elif path == "/api/app/me":
             projects = {project.project_id: {"name": "stand-in", "id": int(project.project_id)}}
             known = self._user() == project.account
             self._send(*((200, {"status": "ok", "results": {"projects": projects}}) if known else _unauthorised()))
@@ -244,8 +247,8 @@ def _unauthorised() -> Answer:
     return 401, {"code": 401, "error": "Invalid credentials", "status": "Unauthorized"}
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key, as (certificate, key) files."""
+def make_certificate(folder: Path, *names: str) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1 and these hosts, and its key, as (certificate, key) files."""
     require_module("cryptography")
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -253,7 +256,9 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stand-in")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    address = x509.SubjectAlternativeName(
+        [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, names)]
+    )
     day = datetime.timedelta(days=1)
     now = datetime.datetime.now(datetime.timezone.utc)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())

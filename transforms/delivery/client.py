@@ -10,16 +10,18 @@ import base64
 import contextlib
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import time
 import urllib.request
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 HOSTS = {"us": "https://api.mixpanel.com", "eu": "https://api-eu.mixpanel.com", "in": "https://api-in.mixpanel.com"}
 APP_HOSTS = {"us": "https://mixpanel.com", "eu": "https://eu.mixpanel.com", "in": "https://in.mixpanel.com"}
 _LONGEST_BODY = 16 << 20
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d+)")
 
 
 class Reply(NamedTuple):
@@ -32,6 +34,10 @@ class Reply(NamedTuple):
 
 class NotTrusted(Exception):
     """The certificate of the other side was not signed by anybody who is trusted."""
+
+
+class Barred(Exception):
+    """A proxy cannot be used as it is named, or does not let us through; the message has the cure, and no password."""
 
 
 class NoAnswer(Exception):
@@ -59,14 +65,15 @@ class Connection:
         self._port = parts.port or (443 if self._secure else 80)
         self._prefix = parts.path.rstrip("/")
         self._timeout = timeout
-        self._proxy = None if is_loopback(url) else _proxy(parts.scheme, self._host)
+        self._proxy = None if is_loopback(url) else _proxy(parts.scheme, self._host, self._port)
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         """One request and its whole answer.
 
         Raises:
-            NotTrusted, NoAnswer: nothing is known of what became of the request.
+            NotTrusted, Barred: the request was not sent, and no other will be.
+            NoAnswer: nothing is known of what became of the request.
         """
         try:
             if self._connection is None:
@@ -87,7 +94,21 @@ class Connection:
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             # The last where another thread closed the connection.
             self.close()
-            raise NoAnswer(f"{type(error).__name__} {error}".strip()[:300]) from error
+            words = f"{type(error).__name__} {error}".strip()[:300]
+            if self._proxy is None:
+                raise NoAnswer(words) from error
+            # Proxies quote what they refuse: neither their words nor the exception that has them go further.
+            refused = _TUNNEL.search(str(error))
+            if refused is None:
+                raise NoAnswer(self._proxy.veil(words)) from None
+            status = int(refused[1])
+            if 400 <= status < 500 and status not in (408, 429):
+                raise Barred(
+                    f"the proxy {self._proxy.host}:{self._proxy.port} answers {status} to a connection to "
+                    f"{self._host}:{self._port}: mend HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), or name the host "
+                    "in NO_PROXY"
+                ) from None
+            raise NoAnswer(f"the proxy {self._proxy.host}:{self._proxy.port} answers {status}") from None
 
     def close(self) -> None:
         """Let go of the connection; whoever waits for it in another thread is woken."""
@@ -113,27 +134,64 @@ class Connection:
         return b"".join(parts)
 
     def _connect(self) -> http.client.HTTPConnection:
-        host, port, headers = self._host, self._port, {}
+        host, port = self._host, self._port
         if self._proxy is not None:
-            parts = urlsplit(self._proxy if "://" in self._proxy else f"http://{self._proxy}")
-            host, port = parts.hostname or "", parts.port or 80
-            if parts.username:
-                pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-                headers["Proxy-Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+            host, port = self._proxy.host, self._proxy.port
         made: http.client.HTTPConnection
         if self._secure:
             made = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=ssl.create_default_context())
         else:
             made = http.client.HTTPConnection(host, port, timeout=self._timeout)
         if self._proxy is not None:
-            made.set_tunnel(self._host, self._port, headers)
+            made.set_tunnel(self._host, self._port, self._proxy.headers())
         made.connect()
         made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 
 
-def _proxy(scheme: str, host: str) -> str | None:
-    if urllib.request.proxy_bypass(host):
+class _Proxy:
+    """A proxy that tunnels; its user and password are shown by nothing here."""
+
+    def __init__(self, host: str, port: int, user: str, password: str) -> None:
+        self.host, self.port = host, port
+        self._pair = f"{user}:{password}" if user else ""
+        self._secrets = [self._pair, base64.b64encode(self._pair.encode()).decode(), password, quote(password, "")]
+
+    def headers(self) -> dict[str, str]:
+        """What the proxy is told besides the address."""
+        if not self._pair:
+            return {}
+        return {"Proxy-Authorization": "Basic " + base64.b64encode(self._pair.encode()).decode()}
+
+    def veil(self, text: str) -> str:
+        """A text in which neither user nor password stands."""
+        for secret in self._secrets:
+            text = text.replace(secret, "…") if secret else text
+        return text
+
+
+def _proxy(scheme: str, host: str, port: int) -> _Proxy | None:
+    """The proxy for a host, by HTTPS_PROXY or ALL_PROXY, unless NO_PROXY names the host, with its port or without.
+
+    Raises:
+        Barred: it is not the address of one that can be used.
+    """
+    if urllib.request.proxy_bypass(f"{host}:{port}"):
         return None
     found = urllib.request.getproxies()
-    return found.get(scheme) or found.get("all")
+    address = found.get(scheme) or found.get("all")
+    if not address:
+        return None
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        is_usable = parts.scheme == "http" and bool(parts.hostname)
+        if is_usable:
+            return _Proxy(
+                parts.hostname or "", parts.port or 80, unquote(parts.username or ""), unquote(parts.password or "")
+            )
+    except ValueError:  # which quotes a part of the address
+        pass
+    raise Barred(
+        "HTTPS_PROXY is not the address of a proxy that can be used: write http://HOST:PORT, or "
+        "http://USER:PASSWORD@HOST:PORT with other characters than letters and digits as %XX"
+    ) from None

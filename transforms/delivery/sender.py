@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from transforms.delivery.answers import Answer, Verdict
 from transforms.delivery.batches import middle
-from transforms.delivery.client import Connection, NoAnswer, NotTrusted, Reply
+from transforms.delivery.client import Barred, Connection, NoAnswer, NotTrusted, Reply
 from transforms.delivery.gate import Gate, backoff
 from transforms.delivery.ledger import Ledger, Refusal, Settled
 
@@ -213,6 +213,9 @@ class Sender:
                 Verdict.STOP,
                 words=f"the certificate is not trusted ({error}): name those of your proxy in SSL_CERT_FILE",
             )
+        except Barred as error:
+            reply, label = Reply(0, {}, b""), "proxy"
+            answer = Answer(Verdict.STOP, words=str(error))
         except NoAnswer as error:
             reply, label = Reply(0, {}, b""), "no answer"
             answer = Answer(Verdict.AGAIN, words=str(error))
