@@ -16,7 +16,9 @@ ONE = EVENTS[: EVENTS.index(b"\n") + 1]
 
 def asked(status: int, body: Any, lines: bytes = EVENTS, **headers: str) -> Any:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return of_import(status, {name.replace("_", "-"): value for name, value in headers.items()}, content, lines)
+    return of_import(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, content, lines, lines.count(b"\n")
+    )
 
 
 def bad(failed: list[Any], imported: int | None, **more: Any) -> dict[str, Any]:
@@ -114,7 +116,9 @@ def test_any_other_status_stops_with_its_words(status: int) -> None:
 
 
 def engaged(status: int, body: Any, lines: bytes = UPDATES) -> Any:
-    return of_engage(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), lines)
+    return of_engage(
+        status, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), lines, lines.count(b"\n")
+    )
 
 
 @pytest.mark.parametrize(

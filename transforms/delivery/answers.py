@@ -34,34 +34,32 @@ class Answer(NamedTuple):
 _LONGEST_WORDS = 500
 
 
-def of_import(status: int, headers: Mapping[str, str], body: bytes, lines: bytes) -> Answer:
-    """What /import answered to these lines. Header names are in lower case."""
-    return _of(status, headers, body, lines, _import_taken)
+def of_import(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, rows: int) -> Answer:
+    """What /import answered to these lines, so many. Header names are in lower case."""
+    return _of(status, headers, body, lines, rows, _import_taken)
 
 
-def of_engage(status: int, headers: Mapping[str, str], body: bytes, lines: bytes) -> Answer:
+def of_engage(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, rows: int) -> Answer:
     """What /engage answered: 200 says nothing there, the body decides."""
-    return _of(status, headers, body, lines, _engage_taken)
+    return _of(status, headers, body, lines, rows, _engage_taken)
 
 
-def _of(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, taken: Any) -> Answer:
+def _of(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, rows: int, taken: Any) -> Answer:
     if status in (200, 400):
         try:
             said = orjson.loads(body)
         except ValueError:
             return Answer(Verdict.AGAIN, words=f"{status} with an answer that is no JSON: {_text(body)}")
-        return taken(status, said, lines)
+        return taken(status, said, lines, rows)
     words = f"{status} {_error(body)}".strip()
     if status == 413:
-        rows = lines.count(b"\n")
         return Answer(Verdict.SPLIT, words=words) if rows > 1 else Answer(Verdict.TAKEN, ((0, words),))
     if status in (408, 429) or status >= 500:
         return Answer(Verdict.AGAIN, words=words, retry_after=_seconds(headers.get("retry-after")))
     return Answer(Verdict.STOP, words=words)
 
 
-def _import_taken(status: int, said: Any, lines: bytes) -> Answer:
-    rows = lines.count(b"\n")
+def _import_taken(status: int, said: Any, lines: bytes, rows: int) -> Answer:
     if not isinstance(said, dict):
         return Answer(Verdict.AGAIN, words=f"{status} with an answer that is no object: {_text(orjson.dumps(said))}")
     imported = said.get("num_records_imported")
@@ -69,16 +67,15 @@ def _import_taken(status: int, said: Any, lines: bytes) -> Answer:
         if _is_count(imported) and imported == rows and not said.get("failed_records"):
             return Answer(Verdict.TAKEN)
         return Answer(Verdict.AGAIN, words=f"200 with num_records_imported {imported!r} of {rows}")
-    return _by_records(said, imported, lines, "$insert_id", "insert_id")
+    return _by_records(said, imported, lines, rows, "$insert_id", "insert_id")
 
 
-def _engage_taken(status: int, said: Any, lines: bytes) -> Answer:
-    rows = lines.count(b"\n")
+def _engage_taken(status: int, said: Any, lines: bytes, rows: int) -> Answer:
     if status == 200 and said is not True and said == 1:
         return Answer(Verdict.TAKEN)
     if not isinstance(said, dict):
         if said is not False and said == 0:
-            return _whole(lines, "0, without a word")
+            return _whole(rows, "0, without a word")
         return Answer(
             Verdict.AGAIN, words=f"{status} with an answer that is neither 0 nor 1: {_text(orjson.dumps(said))}"
         )
@@ -91,12 +88,11 @@ def _engage_taken(status: int, said: Any, lines: bytes) -> Answer:
         return Answer(Verdict.AGAIN, words=f"200 with a count of {good!r} of {rows}")
     if status == 200 and verdict is None and not failed and not said.get("error"):
         return Answer(Verdict.AGAIN, words="200 with an answer that has no status")
-    return _by_records(said, good, lines, "$distinct_id", "distinct_id")
+    return _by_records(said, good, lines, rows, "$distinct_id", "distinct_id")
 
 
-def _by_records(said: dict[str, Any], imported: Any, lines: bytes, *keys: str) -> Answer:
+def _by_records(said: dict[str, Any], imported: Any, lines: bytes, rows: int, *keys: str) -> Answer:
     """The refused records of an answer that names them; splits where it does not add up."""
-    rows = lines.count(b"\n")
     failed = said.get("failed_records")
     if rows == 1:
         record = failed[0] if isinstance(failed, list) and failed else None
@@ -125,8 +121,8 @@ def _by_records(said: dict[str, Any], imported: Any, lines: bytes, *keys: str) -
     return Answer(Verdict.TAKEN, tuple(sorted(refused.items())), words)
 
 
-def _whole(lines: bytes, words: str) -> Answer:
-    if lines.count(b"\n") == 1:
+def _whole(rows: int, words: str) -> Answer:
+    if rows == 1:
         return Answer(Verdict.TAKEN, ((0, words),))
     return Answer(Verdict.SPLIT, words=words)
 

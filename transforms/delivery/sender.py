@@ -51,6 +51,7 @@ class Batch:
 class _Piece:
     batch: Batch
     lines: bytes
+    rows: int
     first: int  # index of its first record in the batch
     attempts: int = 0
 
@@ -62,7 +63,7 @@ class Route:
     path: str
     headers: dict[str, str]
     body: Callable[[bytes], bytes]
-    answer: Callable[[int, Any, bytes, bytes], Answer]
+    answer: Callable[[int, Any, bytes, bytes, int], Answer]
 
 
 class Figures:
@@ -140,7 +141,7 @@ class Sender:
                 self._progress = time.monotonic()
             self._under_way += 1
             self._bytes += size
-            self._push(_Piece(batch, batch.lines, 0), 0.0)
+            self._push(_Piece(batch, batch.lines, batch.rows, 0), 0.0)
 
     def wait(self) -> None:
         """Until every batch is settled."""
@@ -198,15 +199,14 @@ class Sender:
         batch = piece.batch
         route = self._routes[batch.kind]
         body = route.body(piece.lines)
-        rows = piece.lines.count(b"\n")
-        while (wait := self.gate.turn(rows, len(piece.lines))) or not self._may_send():
+        while (wait := self.gate.turn(piece.rows, len(piece.lines))) or not self._may_send():
             with self._lock:
                 if self._closing or self._stopped is not None:
                     return
                 self._lock.wait(min(wait or 0.5, 0.5))
         try:
             reply = connection.ask("POST", route.path, body, route.headers)
-            answer, label = route.answer(*reply, piece.lines), str(reply.status)
+            answer, label = route.answer(*reply, piece.lines, piece.rows), str(reply.status)
         except NotTrusted as error:
             reply, label = Reply(0, {}, b""), "certificate"
             answer = Answer(
@@ -222,7 +222,7 @@ class Sender:
         self._settle(piece, answer, reply.status, label, len(body))
 
     def _settle(self, piece: _Piece, answer: Answer, status: int, label: str, size: int) -> None:
-        batch, rows = piece.batch, piece.lines.count(b"\n")
+        batch, rows = piece.batch, piece.rows
         with self._lock:
             self.figures.requests[label] += 1
             self.figures.bytes += size
@@ -243,9 +243,9 @@ class Sender:
                 self.figures.splits[label] += 1
                 at = middle(piece.lines)
                 batch.open_pieces += 1
-                first = piece.lines.count(b"\n", 0, at)
-                self._push(_Piece(batch, piece.lines[:at], piece.first), 0.0)
-                self._push(_Piece(batch, piece.lines[at:], piece.first + first), 0.0)
+                half = rows // 2
+                self._push(_Piece(batch, piece.lines[:at], half, piece.first), 0.0)
+                self._push(_Piece(batch, piece.lines[at:], rows - half, piece.first + half), 0.0)
             elif answer.verdict is Verdict.AGAIN:
                 self._again(piece, answer, status, label)
             else:
