@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests import mixpanel_rules
+from tests.mixpanel_original import OriginalIdMerge, check_identity_event
 from tests.mixpanel_simulator import VERBS, EventKey, SimplifiedIdMerge, event_key
 
 MAX_RECORDS = 2000
@@ -25,7 +26,8 @@ Record = dict[str, Any]
 @dataclasses.dataclass
 class MixpanelProject:
     """One project. ``refuses`` gives the words with which a record is refused, or None; ``shape`` how they are told:
-    ``index``, ``$insert_id``, ``insert_id`` (the others of the batch are taken) or ``strings`` (none is)."""
+    ``index``, ``$insert_id``, ``insert_id`` (the others of the batch are taken) or ``strings`` (none is); updates are
+    told by ``$distinct_id`` and ``distinct_id`` there. ``simplified`` is the ID merge system; without it, Original."""
 
     project_id: str = "424242"
     token: str = "f00dfeedf00dfeedf00dfeedf00dfeed"
@@ -40,6 +42,7 @@ class MixpanelProject:
     events: dict[EventKey, Record] = dataclasses.field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     updates: int = 0  # profile updates taken, repeated ones included
+    taken_updates: Counter[str] = dataclasses.field(default_factory=Counter)  # as JSON without $token
     deletions: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # task → distinct ids
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
@@ -91,9 +94,10 @@ class MixpanelProject:
                 if index not in bad:
                     self._apply(update)
         if not refused:
-            return 200, {"status": 1, "error": None, "num_good_records": len(updates)}
-        failed = [{"index": index, "message": words} for index, words in refused]
-        return 200, {"status": 0, "error": "some updates failed", "failed_records": failed}
+            return 200, {"status": 1, "error": None, "num_good_events": len(updates)}
+        failed = [self._failed_update(index, updates[index], words) for index, words in refused]
+        counted = {"num_good_events": len(updates) - len(refused)} if self.shape != "insert_id" else {}
+        return 200, {"status": 0, "error": "some updates failed", "failed_records": failed, **counted}
 
     def delete(self, distinct_ids: list[str]) -> Answer:
         """POST to the deletion API: a task for at most 1,999 ids."""
@@ -105,14 +109,30 @@ class MixpanelProject:
         return 201, {"status": "ok", "results": {"task_id": task}}
 
     def persons(self) -> dict[EventKey, str]:
-        """The person of every event, by Simplified ID Merge."""
-        return SimplifiedIdMerge(self.events.values()).persons()
+        """The person of every event, by the project's ID merge."""
+        merge = SimplifiedIdMerge if self.simplified else OriginalIdMerge
+        return merge(self.events.values()).persons()
+
+    def profiles_of_persons(self) -> dict[str, dict[str, Any]]:
+        """The properties of every person. Profiles of devices that were linked are lost; those of a cluster are one."""
+        found: dict[str, dict[str, Any]] = {}
+        simplified, original = SimplifiedIdMerge(), OriginalIdMerge()
+        for event in self.events.values():
+            (simplified if self.simplified else original).feed(event)
+        for distinct_id, properties in self.profiles.items():
+            person = distinct_id if self.simplified else original.person_of(distinct_id)
+            if not self.simplified or simplified.is_person(distinct_id):
+                found.setdefault(person, {}).update(properties)
+        return found
 
     def _words(self, line: bytes, record: Record) -> str | None:
         if words := self.refuses(record):
             return words
         try:
-            mixpanel_rules.check_event(line, self.now)
+            if record["event"] in VERBS:
+                check_identity_event(record, self.now)
+            else:
+                mixpanel_rules.check_event(line, self.now)
         except AssertionError as error:
             return str(error)
         return None
@@ -133,6 +153,8 @@ class MixpanelProject:
         self.updates += 1
         if update["$token"] != self.token:
             return
+        told = {key: value for key, value in update.items() if key != "$token"}
+        self.taken_updates[json.dumps(told, sort_keys=True)] += 1
         profile = self.profiles.setdefault(update["$distinct_id"], {})
         profile.update(update.get("$set", {}))
         for name, value in update.get("$set_once", {}).items():
@@ -145,6 +167,12 @@ class MixpanelProject:
         name = "$insert_id" if self.shape != "insert_id" else "insert_id"
         failed = {name: insert_id, "field": "properties", "message": words}
         return {"index": index, **failed} if self.shape == "index" else failed
+
+    def _failed_update(self, index: int, update: Record, words: str) -> dict[str, Any]:
+        if self.shape == "index":
+            return {"index": index, "message": words}
+        name = "$distinct_id" if self.shape == "$insert_id" else "distinct_id"
+        return {name: update.get("$distinct_id"), "message": words}
 
     @staticmethod
     def _refused_whole(words: str) -> Answer:

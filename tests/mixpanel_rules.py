@@ -63,11 +63,8 @@ def check_event(line: bytes, now: int) -> None:
         assert not key.startswith("mp_"), f"{key} is reserved: Mixpanel gives it a meaning of its own"
         assert key not in MANGLING_NAMES, f"{key} changes how Mixpanel treats the event"
         _check_value(key, value, MAX_NESTED_BYTES)
-    _check_time(properties.get("time"), now)
-    insert_id = properties.get("$insert_id")
-    assert isinstance(insert_id, str), f"$insert_id is no string: {insert_id!r}"
-    assert re.fullmatch(r"[A-Za-z0-9-]{1,36}", insert_id), f"$insert_id is invalid: {insert_id!r}"
-    assert insert_id.casefold() not in DISALLOWED_IDS, f"$insert_id is a disallowed value: {insert_id!r}"
+    check_time(properties.get("time"), now)
+    check_insert_id(properties.get("$insert_id"))
     assert properties.get("$partner_id") == "braze", "$partner_id is not braze"
     ip = properties.get("ip")
     assert type(ip) is int, "without a numeric ip Mixpanel locates every user at the importer"
@@ -81,9 +78,9 @@ def _check_event_ids(properties: dict[str, Any]) -> None:
     assert isinstance(distinct_id, str), f"distinct_id is no string: {distinct_id!r}"
     for name in ("$user_id", "$device_id"):
         if name in properties:
-            _check_id(name, properties[name])
+            check_id(name, properties[name])
     if distinct_id:
-        _check_id("distinct_id", distinct_id)
+        check_id("distinct_id", distinct_id)
     if user is not None:
         assert distinct_id == user, f"distinct_id {distinct_id!r} contradicts $user_id {user!r}"
     elif device is not None:
@@ -100,7 +97,7 @@ def check_profile(line: bytes) -> None:
     operation = {"$set", "$set_once", "$unset"} & set(update)
     assert len(operation) == 1, f"an update has exactly one operation, not {sorted(operation)}"
     assert set(update) == {"$distinct_id", "$ip", "$ignore_time"} | operation, f"unexpected keys: {sorted(update)}"
-    _check_id("$distinct_id", update["$distinct_id"])
+    check_id("$distinct_id", update["$distinct_id"])
     assert not update["$distinct_id"].startswith("$device:"), "a device's profile is lost when the device is linked"
     assert update["$ip"] == "0", '$ip other than "0" locates the user'
     assert update["$ignore_time"] is True, "$ignore_time is not true: $last_seen would change"
@@ -127,8 +124,8 @@ def check_deletion(line: bytes) -> None:
     deletion = _parse(line, MAX_EVENT_BYTES)
     expected = {"distinct_id", "user_id", "time", "via", "whole_person"}
     assert set(deletion) == expected, f"unexpected keys: {sorted(deletion)}"
-    _check_id("distinct_id", deletion["distinct_id"])
-    _check_id("user_id", deletion["user_id"])
+    check_id("distinct_id", deletion["distinct_id"])
+    check_id("user_id", deletion["user_id"])
     assert type(deletion["time"]) is int, f"time is no integer: {deletion['time']!r}"
     assert deletion["via"] in {"own", "profile", "device", "none"}, f"unknown via: {deletion['via']!r}"
     assert type(deletion["whole_person"]) is bool, f"whole_person is no boolean: {deletion['whole_person']!r}"
@@ -162,13 +159,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return unique
 
 
-def _check_id(name: str, value: Any) -> None:
+def check_id(name: str, value: Any) -> None:
+    """Check an id of a person or device; ``name`` is said where it breaks a rule."""
     assert isinstance(value, str), f"{name} is no string: {value!r}"
     assert value.strip(), f"{name} is blank"
     assert value.strip().casefold() not in DISALLOWED_IDS, f"{name} is a disallowed value: {value!r}"
 
 
-def _check_time(time: Any, now: int) -> None:
+def check_insert_id(insert_id: Any) -> None:
+    """Check what Mixpanel tells repeats by."""
+    assert isinstance(insert_id, str), f"$insert_id is no string: {insert_id!r}"
+    assert re.fullmatch(r"[A-Za-z0-9-]{1,36}", insert_id), f"$insert_id is invalid: {insert_id!r}"
+    assert insert_id.casefold() not in DISALLOWED_IDS, f"$insert_id is a disallowed value: {insert_id!r}"
+
+
+def check_time(time: Any, now: int) -> None:
+    """Check the time of an event, in UNIX seconds, against the clock."""
     assert type(time) is int, f"time is no integer: {time!r}"
     assert time >= EARLIEST_TIME, f"time {time} is before 1971"
     assert time <= now + 3600, f"time {time} is more than an hour ahead of {now}"

@@ -18,7 +18,7 @@ EventKey = tuple[str, str, int, str]  # what Mixpanel tells events apart by; see
 def event_key(event: dict[str, Any]) -> EventKey:
     """Event name, distinct_id as sent, time and $insert_id: two events equal in all four are one to Mixpanel."""
     properties = event["properties"]
-    return event["event"], properties["distinct_id"], properties["time"], properties["$insert_id"]
+    return event["event"], properties.get("distinct_id", ""), properties["time"], properties["$insert_id"]
 
 
 class SimplifiedIdMerge:
@@ -56,6 +56,10 @@ class SimplifiedIdMerge:
         if len(found) != 1:
             raise KeyError(f"{len(found)} events have the $insert_id {insert_id}")
         return found[0]
+
+    def is_person(self, distinct_id: str) -> bool:
+        """Whether a distinct id is that of a person now: a device's is not, once it was linked to a user."""
+        return distinct_id.removeprefix(DEVICE) not in self._user_of_device or not distinct_id.startswith(DEVICE)
 
     def _person(self, user: str | None, device: str | None) -> str:
         if user is not None:

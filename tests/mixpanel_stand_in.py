@@ -20,7 +20,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,19 @@ from urllib.parse import parse_qs, urlsplit
 from tests.mixpanel_project import Answer, MixpanelProject
 from tests.tools import require_module
 
-BEFORE = ("429", "500", "502", "503", "504", "408", "reset")  # nothing was taken
-AFTER = ("reset_after", "cut", "foreign", "hang", "short")  # all was taken, and the answer does not say so
+BEFORE = ("429", "500", "502", "503", "504", "408", "reset", "foreign", "foreign_json")  # nothing was taken
+WITHIN = ("reset_within",)  # half of the records were taken
+AFTER = ("reset_after", "cut", "hang", "slow", "short")  # all was taken, and the answer does not say so
+SLOW_BUT_WHOLE = "unhurried"  # a good answer, a byte at a time, and through in time
+_FOREIGN_JSON: tuple[Any, ...] = (
+    {"status": "ok"},
+    [],
+    "OK",
+    None,
+    {"error": "sign in to the guest network"},
+    1.5,
+    {"code": 200},
+)
 _PLAIN = {"408": "Request Timeout", "429": "Too Many Requests"}
 
 
@@ -39,28 +50,29 @@ class Faults:
     """A share of the requests, and which faults they meet in turn; a limit of events a second; keys withdrawn."""
 
     share: float = 0.0
-    kinds: tuple[str, ...] = BEFORE + AFTER
+    kinds: tuple[str, ...] = BEFORE + WITHIN + AFTER
     seed: int = 1
     events_per_second: float | None = None  # by a bucket of one second; more is answered with 429
     retry_after: str | None = None
-    hang_seconds: float = 3.0
+    hang_seconds: float = 3.0  # of an answer that does not come, or comes by halves in twice the time
     delay: float = 0.0  # seconds before each answer
     withdrawn_after: int | None = None  # requests to /import until the credentials are refused
     forbidden: bool = False  # 403 to every request
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
-        self._met = 0
+        self._randoms: dict[str, random.Random] = {}
+        self._met: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._room, self._then = self.events_per_second or 0.0, time.monotonic()
 
-    def meet(self) -> str | None:
-        """The fault that the next request meets, or None."""
+    def meet(self, path: str) -> str | None:
+        """The fault that the next request to this path meets, or None."""
         with self._lock:
-            if self._random.random() >= self.share:
+            drawn = self._randoms.setdefault(path, random.Random(f"{self.seed} {path}"))
+            if drawn.random() >= self.share:
                 return None
-            self._met += 1
-            return self.kinds[self._met % len(self.kinds)]
+            self._met[path] += 1
+            return self.kinds[self._met[path] % len(self.kinds)]
 
     def admit(self, events: int) -> bool:
         """Whether so many events fit under the limit now."""
@@ -77,6 +89,15 @@ class Faults:
             return True
 
 
+# Called with path, "arrived" (nothing is taken), "taken" (no answer is sent) or "answered", and the number of the
+# request to that path: from the thread that serves it, which goes on when it returns.
+Watch = Callable[[str, str, int], None]
+
+
+def _nobody(path: str, stage: str, number: int) -> None:
+    pass
+
+
 class StandIn(ThreadingHTTPServer):
     """The server; one thread a connection, kept alive."""
 
@@ -89,7 +110,9 @@ class StandIn(ThreadingHTTPServer):
         self.requests: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()  # "/import 200", "/import cut", …
         self.moments: list[tuple[float, int, int]] = []  # monotonic time, status, events of each request to /import
-        self.bodies: dict[bytes, int] = {}  # each /import body and how often it came
+        self.bodies: Counter[bytes] = Counter()  # each gzipped /import body, opened, and how often it came
+        self.update_bodies: Counter[bytes] = Counter()  # likewise of /engage
+        self.watch: Watch = _nobody
         self.count_lock = threading.Lock()
         self.me: Answer | None = None  # what /api/app/me answers in place of the truth
         self._tls = None
@@ -119,6 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         project = self.server.project
+        self._reach(path, "arrived", 1)
         if path == "/api/app/me" and self.server.me is not None:
             self._send(*self.server.me)
         elif path == "/api/app/me":
@@ -140,15 +164,39 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.count_lock:
             self.server.requests[url.path] += 1
             count = self.server.requests[url.path]
-        fault = self.server.faults.meet()
+            if url.path == "/engage":
+                self.server.update_bodies[body] += 1
+            elif self.headers.get("Content-Encoding") == "gzip":
+                self.server.bodies[gzip.decompress(body)] += 1
+        self._reach(url.path, "arrived", count)
+        fault = self.server.faults.meet(url.path)
         if fault in BEFORE:
             self._fault(url.path, fault, body)
             return
+        if fault in WITHIN:
+            self._take_half(url.path, body)
+            self._fault(url.path, fault, body)
+            return
         status, answer = self._answer(url.path.rstrip("/"), query, body, count)
+        self._reach(url.path, "taken", count)
         if fault is None or status != 200:
             self._send(status, answer)
         else:
-            self._fault(url.path, fault, json.dumps(answer).encode(), answer)
+            self._fault(url.path, fault, json.dumps(answer).encode())
+        self.wfile.flush()
+        self._reach(url.path, "answered", count)
+
+    def _reach(self, path: str, stage: str, number: int) -> None:
+        self.server.watch(path.rstrip("/"), stage, number)
+
+    def _take_half(self, path: str, body: bytes) -> None:
+        project = self.server.project
+        if path == "/engage":
+            updates = json.loads(body)
+            project.take_updates(json.dumps(updates[: len(updates) // 2]).encode())
+        else:
+            lines = gzip.decompress(body).splitlines(keepends=True)
+            project.take_events(b"".join(lines[: len(lines) // 2]))
 
     def _answer(self, path: str, query: dict[str, str], body: bytes, count: int) -> Answer:
         server, project, faults = self.server, self.server.project, self.server.faults
@@ -165,8 +213,6 @@ class _Handler(BaseHTTPRequestHandler):
                 return 400, {"code": 400, "error": "not application/x-ndjson", "failed_records": ["content type"]}
             plain = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
             events = plain.count(b"\n") + (not plain.endswith(b"\n"))
-            with server.count_lock:
-                server.bodies[plain] = server.bodies.get(plain, 0) + 1
             admitted = faults.admit(events)
             status, answer = project.take_events(plain) if admitted else _failure("429")
             with server.count_lock:
@@ -193,16 +239,25 @@ class _Handler(BaseHTTPRequestHandler):
             return query.get("project_id") == project.project_id
         return user == f"{project.token}:" and "project_id" not in query
 
-    def _fault(self, path: str, fault: str, content: bytes, answer: dict[str, Any] | None = None) -> None:
+    def _fault(self, path: str, fault: str, content: bytes) -> None:
         if fault.isdigit():
             self._send(*_failure(fault))
             return
-        if fault == "short" and answer is not None and "num_records_imported" in answer:
-            self._send(200, {**answer, "num_records_imported": answer["num_records_imported"] - 1})
-            return
         self._count(path, fault)
+        if fault == "short":
+            said = json.loads(content)
+            name = next(name for name in ("num_records_imported", "num_good_events") if name in said)
+            self._write(200, json.dumps({**said, name: said[name] - 1}).encode(), "application/json")
+            return
         if fault == "foreign":
             self._write(200, b"<html><body>Sign in to the guest network</body></html>", "text/html")
+            return
+        if fault == "foreign_json":
+            other = _FOREIGN_JSON[self.server.answers[f"{path} {fault}"] % len(_FOREIGN_JSON)]
+            self._write(200, json.dumps(other).encode(), "application/json")
+            return
+        if fault in ("slow", SLOW_BUT_WHOLE):
+            self._dribble(content, 2 * self.server.faults.hang_seconds if fault == "slow" else 0.3)
             return
         if fault == "hang":
             time.sleep(self.server.faults.hang_seconds)
@@ -216,6 +271,15 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.startswith("reset"):  # an RST and not a FIN
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
+
+    def _dribble(self, content: bytes, seconds: float) -> None:
+        """A good answer with its head, in pieces over so many seconds."""
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        whole = head.encode() + content
+        for at in range(0, len(whole), 4):
+            time.sleep(seconds * 4 / len(whole))
+            self.wfile.write(whole[at : at + 4])
+            self.wfile.flush()
 
     def _send(self, status: int, answer: dict[str, Any]) -> None:
         self._count(urlsplit(self.path).path, str(status))

@@ -129,7 +129,13 @@ def test_updates_are_acknowledged_by_the_body(body: Any) -> None:
     assert engaged(200, body).refused == ()
 
 
-@pytest.mark.parametrize("body", [b"", b"true", b"2", b"[]", {}, {"status": "OK", "num_good_events": 3}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"true", b"2", b"[]", {}, {"status": "OK", "num_good_events": 3}, {"status": "ok"}, {"status": True},
+        {"error": "sign in to the guest network"}, {"status": False},
+    ],
+)  # fmt: skip
 def test_updates_with_an_answer_that_says_nothing_are_sent_again(body: Any) -> None:
     assert engaged(200, body).verdict is Verdict.AGAIN
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
 import json
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +39,12 @@ def send(
     body = b"".join(json.dumps(event).encode() + b"\n" for event in events)
     kind = {"Content-Type": "application/x-ndjson"}
     return post(server, "/import" + query, body, user or server.project.account, **kind)
+
+
+def send_gzipped(server: StandIn, events: list[dict[str, Any]]) -> Any:
+    body = gzip.compress(b"".join(json.dumps(event).encode() + b"\n" for event in events))
+    kind = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+    return post(server, "/import?strict=1&project_id=424242", body, server.project.account, **kind)
 
 
 def test_good_events_are_taken_once_however_often_they_are_sent() -> None:
@@ -93,12 +101,53 @@ def test_updates_are_applied_and_the_body_tells_what_became_of_them() -> None:
     assert server.project.profiles == {"u1": {"language": "de"}}
 
 
-@pytest.mark.parametrize(("fault", "taken"), [("reset", 0), ("reset_after", 1), ("cut", 1), ("hang", 1)])
+@pytest.mark.parametrize(
+    ("fault", "taken"), [("reset", 0), ("reset_within", 1), ("reset_after", 2), ("cut", 2), ("hang", 2)]
+)
 def test_a_broken_answer_says_nothing_of_what_was_taken(fault: str, taken: int) -> None:
     with stand_in(faults=Faults(share=1.0, kinds=(fault,), hang_seconds=0.1)) as server:
         with pytest.raises((OSError, http.client.HTTPException)):
-            send(server, [event(1)])
+            send_gzipped(server, [event(1), event(2)])
         assert len(server.project.events) == taken
+
+
+@pytest.mark.parametrize(
+    ("fault", "taken", "answer"),
+    [
+        ("foreign_json", 0, []),
+        ("short", 2, {"code": 200, "num_records_imported": 1, "status": "OK"}),
+        ("unhurried", 2, {"code": 200, "num_records_imported": 2, "status": "OK"}),
+        ("slow", 2, {"code": 200, "num_records_imported": 2, "status": "OK"}),
+    ],
+)
+def test_an_answer_may_be_anothers_or_short_or_slow(fault: str, taken: int, answer: Any) -> None:
+    began = time.monotonic()
+    with stand_in(faults=Faults(share=1.0, kinds=(fault,), hang_seconds=0.4)) as server:
+        assert send_gzipped(server, [event(1), event(2)]) == (200, answer)
+        assert len(server.project.events) == taken
+    assert fault != "slow" or time.monotonic() - began > 0.8
+
+
+def test_a_share_of_the_requests_to_each_path_meets_each_fault_in_turn() -> None:
+    faults = Faults(share=0.3, kinds=("429", "cut"))
+    for path in ("/import", "/engage"):
+        met = [faults.meet(path) for _ in range(1000)]
+        assert 250 < len(met) - met.count(None) < 350
+        assert abs(met.count("429") - met.count("cut")) <= 1
+
+
+def test_who_watches_is_told_of_each_request_three_times() -> None:
+    seen: list[tuple[str, str, int, int]] = []
+    with stand_in() as server:
+
+        def watch(path: str, stage: str, number: int) -> None:
+            seen.append((path, stage, number, len(server.project.events)))
+
+        server.watch = watch
+        send(server, [event(1)])
+        send(server, [event(2)])
+    stages = [("arrived", 1, 0), ("taken", 1, 1), ("answered", 1, 1), ("arrived", 2, 1), ("taken", 2, 2)]
+    assert seen[:5] == [("/import", *stage) for stage in stages]
 
 
 def test_a_certificate_that_nobody_signed_is_not_trusted_unless_it_is_given(tmp_path: Path) -> None:

@@ -81,14 +81,19 @@ def _engage_taken(status: int, said: Any, lines: bytes, rows: int) -> Answer:
         )
     good = next((said[name] for name in ("num_good_events", "num_records_imported") if name in said), None)
     failed, verdict = said.get("failed_records"), said.get("status")
-    is_good = verdict in (1, "1") or (isinstance(verdict, str) and verdict.lower() == "ok")
-    if status == 200 and is_good and not failed and not said.get("error"):
-        if good is None or (_is_count(good) and good == rows):
+    is_one = verdict is not True and verdict in (1, "1")
+    if status == 200 and not failed and not said.get("error") and (is_one or _is_ok(verdict)):
+        # Many a proxy says that it is "ok", so that word alone says nothing of these records.
+        if (good is None and is_one) or (_is_count(good) and good == rows):
             return Answer(Verdict.TAKEN)
         return Answer(Verdict.AGAIN, words=f"200 with a count of {good!r} of {rows}")
-    if status == 200 and verdict is None and not failed and not said.get("error"):
-        return Answer(Verdict.AGAIN, words="200 with an answer that has no status")
+    if status == 200 and not failed and (verdict is None or isinstance(verdict, bool)):
+        return Answer(Verdict.AGAIN, words=f"200 with an answer that has no status: {_text(orjson.dumps(said))}")
     return _by_records(said, good, lines, rows, "$distinct_id", "distinct_id")
+
+
+def _is_ok(verdict: Any) -> bool:
+    return isinstance(verdict, str) and verdict.lower() == "ok"
 
 
 def _by_records(said: dict[str, Any], imported: Any, lines: bytes, rows: int, *keys: str) -> Answer:
