@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.delivered_persons import WholeRun, copied, make_run
 from tests.emulators import azure, gcs, s3, store_emulator
 from tests.several_units import Source, cut_small, published, run, write_source
 
@@ -19,6 +22,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Source:
         cut_small(patch)
         assert run(source, folder / "out") == 0
     return source, published(folder / "out")
+
+
+@pytest.fixture(scope="session")
+def made_run(tmp_path_factory: pytest.TempPathFactory) -> WholeRun:
+    """A run of the job on a random export; not to be delivered itself."""
+    return make_run(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def random_run(made_run: WholeRun, tmp_path: Path) -> WholeRun:
+    """A run of the job on a random export, to be delivered."""
+    return copied(made_run, tmp_path / "run")
 
 
 @pytest.fixture

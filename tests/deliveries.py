@@ -93,10 +93,10 @@ def deliver(run: Path, server: StandIn | None, *extra: str, **changes: str | Non
     return Delivered(done.returncode, done.stdout, done.stderr, run / "_delivery" / "424242")
 
 
-def begin(run: Path, server: StandIn, *extra: str) -> subprocess.Popen[str]:
-    """Start the command."""
+def begin(run: Path, server: StandIn, *extra: str, **changes: str | None) -> subprocess.Popen[str]:
+    """Start the command; ``changes`` are variables of its environment."""
     return subprocess.Popen(
-        command(run, server, "--yes", *extra), cwd=ROOT, env=environment(server), text=True,
+        command(run, server, "--yes", *extra), cwd=ROOT, env=environment(server, **changes), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import signal
@@ -128,31 +127,6 @@ def test_identity_events_on_a_simplified_project_stop_at_the_first_batch_with_wh
     assert done.status == 1
     assert "--id_merge simplified" in done.err
     assert done.report["events"]["not_sent"] == 30
-
-
-FAULTS = [("429", "500", "reset"), ("502", "reset_after", "cut"), ("503", "foreign", "hang"), ("504", "408", "short")]
-
-
-def test_no_fault_loses_or_alters_anything(tmp_path: Path) -> None:
-    flags = ("--batch_events", "50", "--timeout", "1", "--concurrency", "20", "--with_profiles")
-    with contextlib.ExitStack() as stack:
-        under_way = []
-        for faults in FAULTS:
-            run = write_run(tmp_path / faults[0])
-            server = stack.enter_context(stand_in(None, Faults(share=0.3, kinds=faults, seed=5, retry_after="1")))
-            under_way.append((run, server, begin(run, server, *flags)))
-        for run, server, process in under_way:
-            _, err = process.communicate(timeout=400)
-            assert process.returncode == 0, err
-            assert {event_id(one) for one in server.project.events.values()} == {f"i-{n}" for n in range(1000)}
-            assert len(server.bodies) == 20, "a batch that is sent again has equal bytes"
-            assert len(server.project.profiles) == 20
-            report = json.loads((run / "_delivery/424242/report.json").read_bytes())
-            assert sum(report["retries"].values()) > 0
-
-
-def event_id(record: dict[str, Any]) -> str:
-    return str(record["properties"]["$insert_id"])
 
 
 def test_too_large_requests_are_split(tmp_path: Path) -> None:
