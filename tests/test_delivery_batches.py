@@ -44,15 +44,15 @@ def test_batches_are_those_that_a_loop_over_lines_makes(widths: list[int], rows:
 def test_a_file_is_opened_in_pieces_and_joined_gzip_members_are_one_file() -> None:
     content = b"".join(b'{"n":%d}\n' % n for n in range(200_000))
     data = gzip.compress(content[:1_000_000]) + gzip.compress(content[1_000_000:])
-    assert b"".join(pieces(data, "a")) == content
-    assert b"".join(pieces(b"", "a")) == b""
+    assert b"".join(pieces([data], "a")) == content
+    assert b"".join(pieces([b""], "a")) == b""
 
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-9], lambda data: b"no gzip" + data])
 def test_a_damaged_file_is_named(spoil: Callable[[bytes], bytes]) -> None:
     data = spoil(gzip.compress(b'{"n":1}\n' * 5000))
     with pytest.raises(Damaged, match=r"part-00000"):
-        list(pieces(data, "events/part-00000.ndjson.gz"))
+        list(pieces([data], "events/part-00000.ndjson.gz"))
 
 
 def test_a_last_line_without_a_newline_is_damage_and_is_not_sent() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gzip
-import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +13,7 @@ import psutil
 
 from pipelines.delivery.flags import kinds
 from pipelines.delivery.live import LiveLine
+from pipelines.delivery.redelivery import Redelivery
 from pipelines.flags import UsageError
 from transforms.delivery.answers import of_engage, of_import
 from transforms.delivery.batches import PROFILE_UPDATES, Damaged, cut, engage_body, pieces
@@ -23,7 +22,7 @@ from transforms.delivery.credentials import Credentials, is_sealed, seal
 from transforms.delivery.delivered_run import DeliveredRun, NoRun
 from transforms.delivery.gate import Gate
 from transforms.delivery.lease import acquire
-from transforms.delivery.ledger import Ledger, OtherDelivery, State, check_contract, read_state, refused_now
+from transforms.delivery.ledger import Ledger, OtherDelivery, State, check_contract, read_state
 from transforms.delivery.outcome import page, sent, totals, write_refused
 from transforms.delivery.sender import Batch, Figures, Route, Sender, Stopped, gzipped
 from transforms.stores.store import StoreError, be_patient, join, store_for
@@ -46,6 +45,14 @@ def ledger_folder(flags: argparse.Namespace, run: DeliveredRun) -> str:
     if flags.ledger:
         return join(store_for(flags.ledger).absolute(flags.ledger), flags.project_id, run.digest)
     return join(run.folder, "_delivery", flags.project_id)
+
+
+def contract(run: DeliveredRun, flags: argparse.Namespace) -> dict[str, Any]:
+    """What a ledger is begun with: another run, or other batches, must not go on in it."""
+    return {
+        "run": run.digest, "project_id": flags.project_id, "region": flags.region,
+        "endpoint": flags.endpoint is not None, "batch_events": flags.batch_events, "batch_bytes": flags.batch_bytes,
+    }  # fmt: skip
 
 
 def limits(flags: argparse.Namespace) -> dict[str, tuple[int, int]]:
@@ -116,17 +123,12 @@ def deliver(
     folder = ledger_folder(flags, run)
     lease = acquire(folder)
     try:
-        check_contract(
-            folder,
-            {
-                "run": run.digest, "project_id": flags.project_id, "region": flags.region,
-                "endpoint": flags.endpoint is not None, "batch_events": flags.batch_events,
-                "batch_bytes": flags.batch_bytes,
-            },
-        )  # fmt: skip
+        check_contract(folder, contract(run, flags), begin=True)
         check_token(folder, credentials)
         before = read_state(folder)
-        again = _redelivered(run, flags, folder, before) if flags.redeliver else None
+        again = Redelivery(folder, before, flags.records) if flags.redeliver else None
+        if again is not None:
+            again.check()
         started = time.monotonic()
         figures, ended = _send(run, flags, credentials, folder, lease, before, again)
         return _report(run, flags, folder, command, figures, time.monotonic() - started, ended), folder, ended
@@ -136,7 +138,7 @@ def deliver(
 
 def _send(
     run: DeliveredRun, flags: argparse.Namespace, credentials: Credentials, folder: str, lease: Any, before: State,
-    again: list[Batch] | None,
+    again: Redelivery | None,
 ) -> tuple[Figures, BaseException | None]:  # fmt: skip
     stopping: list[Sender] = []
     ledger = Ledger(folder, lease.generation, lambda error: stopping[0].stop(Stopped(f"the ledger: {error}")))
@@ -156,21 +158,17 @@ def _send(
     live = LiveLine(sender, {kind: run.rows(kind) for kind in kinds(flags)}, totals(run, before))
     live.start()
     try:
-        if again is not None:
-            for batch in again:
+        alone = True
+        for kind in kinds(flags):
+            most = limits(flags)[kind]
+            for batch in _batches(run, kind, most, before) if again is None else again.batches(kind, *most):
+                if lease.lost.is_set():
+                    raise Stopped("another delivery took this one for dead and goes on in its place")
                 sender.submit(batch)
+                if alone:  # wrong credentials show before much is sent
+                    sender.wait()
+                    alone = False
             sender.wait()
-        else:
-            alone = True
-            for kind in kinds(flags):
-                for batch in _batches(run, kind, limits(flags)[kind], before):
-                    if lease.lost.is_set():
-                        raise Stopped("another delivery took this one for dead and goes on in its place")
-                    sender.submit(batch)
-                    if alone:  # wrong credentials show before much is sent
-                        sender.wait()
-                        alone = False
-                sender.wait()
     except (Stopped, NoRun, Damaged, StoreError, KeyboardInterrupt) as error:
         ended = error
         if isinstance(error, KeyboardInterrupt):
@@ -222,55 +220,6 @@ def _batches(run: DeliveredRun, kind: str, most: tuple[int, int], before: State)
                 yield Batch(kind, file.path, batch.ordinal, batch.lines, numbers)
         if rows != file.rows:
             raise Damaged(f"{file.path} has {rows:,} lines, and {file.rows:,} by the manifest")
-
-
-def _redelivered(run: DeliveredRun, flags: argparse.Namespace, folder: str, before: State) -> list[Batch]:
-    """The refused records as they stand, or as a file mends them, in batches of one file of the run each.
-
-    Raises:
-        UsageError: the file holds what was not refused.
-    """
-    refused: dict[tuple[str, str, int], bytes] = {
-        (kind, file, one.line): one.record for _, kind, file, one in refused_now(folder, before)
-    }
-    if flags.records is not None:
-        refused = _mended(flags.records, refused)
-    batches: list[Batch] = []
-    for (kind, file), group in itertools.groupby(sorted(refused), key=lambda key: key[:2]):
-        if kind not in kinds(flags):
-            continue
-        lines = b""
-        numbers: list[int] = []
-        for key in group:
-            record = refused[key] + b"\n"
-            most_rows, most_bytes = limits(flags)[kind]
-            if numbers and (len(numbers) == most_rows or len(lines) + len(record) > most_bytes):
-                batches.append(Batch(kind, file, 0, lines, tuple(numbers), is_redelivery=True))
-                lines, numbers = b"", []
-            lines += record
-            numbers.append(key[2])
-        if numbers:
-            batches.append(Batch(kind, file, 0, lines, tuple(numbers), is_redelivery=True))
-    return batches
-
-
-def _mended(path: str, refused: dict[tuple[str, str, int], bytes]) -> dict[tuple[str, str, int], bytes]:
-    content = store_for(path).get(path)
-    if content is None:
-        raise UsageError(f"--records {path} is no file")
-    if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
-    mended: dict[tuple[str, str, int], bytes] = {}
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            said = orjson.loads(line)
-            key, record = (said["kind"], said["file"], said["line"]), said["record"]
-        except (ValueError, KeyError, TypeError):
-            raise UsageError(f"line {number} of --records {path} has not the form of a line of refused/") from None
-        if key not in refused or not isinstance(record, dict):
-            raise UsageError(f"line {number} of --records {path} is not among the refused records as they stand")
-        mended[key] = orjson.dumps(record)
-    return mended
 
 
 def _report(

@@ -6,7 +6,7 @@ So a batch that is sent again has equal bytes, and Mixpanel can take it for the 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ from isal import isal_zlib
 MOST_EVENTS, MOST_BYTES = 2_000, 10_000_000
 DEFAULT_BYTES = 2_000_000
 PROFILE_UPDATES, PROFILE_BYTES = 2_000, 1_000_000
-_PIECE = 128 << 10  # compressed bytes that are opened at once: some megabytes of lines
+_PIECE = 128 << 10  # compressed bytes that are opened at once
+_MOST_CONTENT = 4 << 20  # bytes that come out at once
 _NEWLINE = 10
 
 
@@ -32,28 +33,34 @@ class Cut(NamedTuple):
 
 
 class Damaged(Exception):
-    """A file of the run is no whole gzip of whole lines."""
+    """A file of the run is not a whole gzip file of whole lines."""
 
 
-def pieces(data: bytes, path: str) -> Iterator[bytes]:
-    """The content of a gzip file, some megabytes at a time.
+def pieces(stored: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """The content of a gzip file that comes part by part, never more than some megabytes of it at a time.
 
     Raises:
-        Damaged: it is cut off, or is no gzip.
+        Damaged: it is cut off, or is not a gzip file.
     """
-    view = memoryview(data)
     opened = isal_zlib.decompressobj(wbits=31)
-    for at in range(0, len(view), _PIECE):
-        piece: bytes | memoryview = view[at : at + _PIECE]
-        while piece:
-            if opened.eof:  # gzip files may be joined
-                opened = isal_zlib.decompressobj(wbits=31)
-            try:
-                yield opened.decompress(piece)
-            except (isal_zlib.IsalError, zlib.error) as error:  # type: ignore[misc]
-                raise Damaged(f"{path} is no gzip file") from error
-            piece = opened.unused_data
-    if data and not opened.eof:
+    is_empty = True
+    for part in stored:
+        for at in range(0, len(part), _PIECE):
+            piece = bytes(memoryview(part)[at : at + _PIECE])
+            is_empty = False
+            while piece:
+                if opened.eof:  # gzip files may be joined
+                    opened = isal_zlib.decompressobj(wbits=31)
+                try:
+                    while content := opened.decompress(piece, _MOST_CONTENT):
+                        yield content
+                        piece = opened.unconsumed_tail
+                        if opened.eof or (not piece and len(content) < _MOST_CONTENT):
+                            break
+                except (isal_zlib.IsalError, zlib.error) as error:  # type: ignore[misc]
+                    raise Damaged(f"{path} is not a gzip file") from error
+                piece = opened.unused_data
+    if not is_empty and not opened.eof:
         raise Damaged(f"{path} is cut off")
 
 

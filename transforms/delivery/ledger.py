@@ -7,6 +7,7 @@ twice (sent again after a kill) counts once, as it stands first.
 
 from __future__ import annotations
 
+import array
 import os
 import re
 import threading
@@ -22,6 +23,7 @@ FORMAT = 1
 CONTRACT = "delivery.json"
 _NAME = re.compile(r"ledger/(\d{6})-(\d{8})\.ndjson")
 _FLUSH_SECONDS = 1.0
+_FILE_BYTES = 8 << 20
 
 
 class Refusal(NamedTuple):
@@ -57,8 +59,8 @@ class OtherDelivery(Exception):
     """The ledger is of another run, other cutting flags, another region or another token; the message has the cure."""
 
 
-def check_contract(folder: str, contract: dict[str, Any]) -> None:
-    """Hold what a ledger was begun with against what is asked now; a new ledger takes it.
+def check_contract(folder: str, contract: dict[str, Any], *, begin: bool) -> None:
+    """Hold what a ledger was begun with against what is asked now; with ``begin`` a new ledger takes it.
 
     Raises:
         OtherDelivery: they differ.
@@ -68,9 +70,15 @@ def check_contract(folder: str, contract: dict[str, Any]) -> None:
     store = store_for(path)
     content = store.get(path)
     if content is None:
-        store.put_if_absent(path, body)
+        if begin:
+            store.put_if_absent(path, body)
         return
-    held = orjson.loads(content)
+    try:
+        held = orjson.loads(content)
+    except ValueError:
+        held = None
+    if not isinstance(held, dict):
+        raise OtherDelivery(f"{path} is not a ledger's: give a new --ledger, which sends everything again")
     for name, value in {"format": FORMAT, **contract}.items():
         if held.get(name) == value:
             continue
@@ -88,7 +96,7 @@ def check_contract(folder: str, contract: dict[str, Any]) -> None:
 
 
 class Ledger:
-    """The ledger of one delivery in a folder; ``open`` reads what earlier ones left."""
+    """The ledger of one delivery in a folder, which others left their own files in."""
 
     def __init__(self, folder: str, generation: int, on_failure: Callable[[BaseException], None]) -> None:
         self.folder = folder
@@ -100,6 +108,7 @@ class Ledger:
         self._closing = False
         self._on_failure = on_failure
         self._file: int | None = None
+        self._size = 0
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._thread.start()
 
@@ -150,9 +159,14 @@ class Ledger:
         if self._file is None:
             self._store.put_if_absent(path, b"")  # makes the folders, and syncs them
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self._size += len(lines)
         while lines:
             lines = lines[os.write(self._file, lines) :]
         os.fsync(self._file)
+        if self._size >= _FILE_BYTES:  # so that no file is large to read
+            os.close(self._file)
+            self._file, self._size = None, 0
+            self._number += 1
 
 
 def entries(folder: str) -> Iterator[tuple[str, Settled]]:
@@ -166,7 +180,15 @@ def entries(folder: str) -> Iterator[tuple[str, Settled]]:
             continue
         content = store.get(entry.path) or b""
         for line in content[: content.rfind(b"\n") + 1].splitlines():  # a torn last line was never counted
-            settled = Settled.from_line(line)
+            try:
+                settled = Settled.from_line(line)
+            except (ValueError, TypeError, AttributeError):
+                # Power was lost before the last append was synced: its pages may be there in part, and none counted.
+                if not store.remote:
+                    break
+                raise OtherDelivery(
+                    f"{entry.path} is not a ledger's: give a new --ledger, which sends everything again"
+                ) from None
             if not settled.lines:
                 bits, bit = seen.get((settled.kind, settled.file), 0), 1 << settled.ordinal
                 if bits & bit:
@@ -175,13 +197,40 @@ def entries(folder: str) -> Iterator[tuple[str, Settled]]:
             yield f"{name[1]}-{name[2]}", settled
 
 
+class Redelivered:
+    """Where lines of the run's files were refused last, of those that were sent again: four bytes a line."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], array.array[int]] = {}  # by line; 0 not sent again, -1 acknowledged
+        self._names: list[str] = [""]
+
+    def put(self, kind: str, file: str, line: int, name: str | None) -> None:
+        """A line was sent again, and refused in the ledger's file ``name``; None: acknowledged."""
+        if name is not None and self._names[-1] != name:
+            self._names.append(name)
+        lines = self._found.setdefault((kind, file), array.array("i"))
+        if len(lines) <= line:
+            lines.extend(_zeros(line + 1 - len(lines)))
+        lines[line] = -1 if name is None else len(self._names) - 1
+
+    def get(self, kind: str, file: str, line: int) -> str | None:
+        """The ledger's file in which it was refused last; None where it is acknowledged, "" if not sent again."""
+        lines = self._found.get((kind, file))
+        at = lines[line] if lines is not None and line < len(lines) else 0
+        return None if at < 0 else self._names[at]
+
+
+def _zeros(count: int) -> array.array[int]:
+    return array.array("i", bytes(4 * count))
+
+
 class State(NamedTuple):
     """What a ledger says: by (kind, file) the batches that are settled, as bits; by kind the records."""
 
     done: dict[tuple[str, str], int]
     rows: dict[tuple[str, str], int]
     refused: dict[str, int]
-    redelivered: dict[tuple[str, str, int], str | None]  # line -> where it was refused last; None: acknowledged
+    redelivered: Redelivered
 
 
 def read_state(folder: str) -> State:
@@ -189,14 +238,14 @@ def read_state(folder: str) -> State:
     done: dict[tuple[str, str], int] = {}
     rows: dict[tuple[str, str], int] = {}
     refused = {"events": 0, "profiles": 0}
-    redelivered: dict[tuple[str, str, int], str | None] = {}
+    redelivered = Redelivered()
     for name, settled in entries(folder):
         key = settled.kind, settled.file
         if settled.lines:
             again = {one.line for one in settled.refused}
             for line in settled.lines:
-                was = redelivered.get((*key, line), "")
-                redelivered[(*key, line)] = name if line in again else None
+                was = redelivered.get(*key, line)
+                redelivered.put(*key, line, name if line in again else None)
                 refused[settled.kind] += (line in again) - (was is not None)
             continue
         done[key] = done.get(key, 0) | 1 << settled.ordinal
@@ -209,6 +258,6 @@ def refused_now(folder: str, state: State) -> Iterator[tuple[str, str, str, Refu
     """Records that are refused as things stand: (name of the ledger's file, kind, file of the run, refusal)."""
     for name, settled in entries(folder):
         for one in settled.refused:
-            last = state.redelivered.get((settled.kind, settled.file, one.line), "")
+            last = state.redelivered.get(settled.kind, settled.file, one.line)
             if last == (name if settled.lines else ""):
                 yield name, settled.kind, settled.file, one

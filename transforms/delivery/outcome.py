@@ -17,9 +17,10 @@ from transforms.run.report_markup import code, duration, figures, moment, number
 from transforms.run.report_style import STYLE
 from transforms.stores.store import join, store_for
 
-_LINES_A_PART = 10_000
+_LINES_A_PART, _BYTES_A_PART = 10_000, 16 << 20
 _PART = re.compile(r"refused/part-\d{5}\.ndjson\.gz")
 _MOST_MESSAGES, _EXAMPLES = 100, 100
+_SHOWN = 300  # bytes of a record on the page
 
 
 def totals(run: DeliveredRun, state: State) -> dict[str, dict[str, int]]:
@@ -42,12 +43,15 @@ def write_refused(folder: str, state: State) -> tuple[dict[str, int], list[dict[
     kept = set()
     found = _refused_lines(folder, state, messages, examples)
     for number_of_part in itertools.count():
-        part = list(itertools.islice(found, _LINES_A_PART))
-        if not part:
+        lines, size = GzipLines(), 0
+        for line in found:
+            lines.add(line, 1)
+            size += len(line)
+            if lines.rows == _LINES_A_PART or size >= _BYTES_A_PART:
+                break
+        if not lines.rows:
             break
         path = join(folder, "refused", f"part-{number_of_part:05d}.ndjson.gz")
-        lines = GzipLines()
-        lines.add(b"".join(part), len(part))
         store.put(path, lines.finish())
         kept.add(path)
     prefix = len(join(folder, ""))
@@ -65,7 +69,7 @@ def _refused_lines(
         record = {"kind": kind, "file": file, "line": one.line, "message": one.message,
                   "record": orjson.loads(one.record)}  # fmt: skip
         if len(examples) < _EXAMPLES:
-            examples.append(record)
+            examples.append({**record, "record": one.record[:_SHOWN].decode("utf-8", "replace")})
         yield orjson.dumps(record) + b"\n"
 
 
