@@ -17,14 +17,15 @@ import orjson
 
 from pipelines.delivery import flags as command_line
 from pipelines.delivery import work
+from pipelines.delivery.outlook import outlook
 from pipelines.exit_status import Status
 from pipelines.flags import UsageError
 from transforms.delivery.client import Barred
 from transforms.delivery.credentials import NoCredentials, from_environment
 from transforms.delivery.delivered_run import DeliveredRun, NoRun, open_run
-from transforms.delivery.forecast import attributes, by_month, forecast
+from transforms.delivery.forecast import by_month
 from transforms.delivery.lease import Held
-from transforms.delivery.ledger import OtherDelivery, read_state
+from transforms.delivery.ledger import OtherDelivery
 from transforms.delivery.sender import Stopped
 from transforms.run.report_markup import duration, size
 from transforms.stores.store import Denied, StoreError, be_patient, join
@@ -90,17 +91,17 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
             f"{refused:,} records were refused: look at {join(folder, 'refused')}; --redeliver refused sends them again"
         )
         return _say(words, Status.LOOK), told
+    not_sent = sum(report[kind]["not_sent"] for kind in command_line.kinds(flags))
+    if not_sent:
+        words = f"{not_sent:,} records are not sent yet: give the command without --redeliver"
+        return _say(words, Status.LOOK), told
     return Status.DONE, told
 
 
 def _dry_run(run: DeliveredRun, flags: argparse.Namespace) -> dict[str, Any]:
     """Say what would be sent, and send nothing; needs no credentials."""
-    state = read_state(work.ledger_folder(flags, run))
-    wanted = command_line.kinds(flags)
-    told = {"status": "dry_run", **forecast(run, wanted, work.limits(flags), state, flags.max_events_per_second)}
-    told["months"] = by_month(run) if "events" in wanted else {}
-    if "profiles" in wanted:
-        told["attributes"] = attributes(run)
+    told = {"status": "dry_run", **outlook(run, flags)}
+    told["months"] = by_month(run) if "events" in command_line.kinds(flags) else {}
     lines = _summary(told, run, flags)
     for month, counts in told["months"].items():
         lines.append(
@@ -116,12 +117,13 @@ def _summary(told: dict[str, Any], run: DeliveredRun, flags: argparse.Namespace)
     through = (identity.get("profiles_known_through") or {}).get("device", 0)
     lines = [
         f"to send    {told[kind]['to_send']:,} {kind} of {told[kind]['in_run']:,} "
-        f"({told[kind]['acknowledged']:,} acknowledged before) in {told[kind]['requests']:,} requests"
+        f"({told[kind]['acknowledged']:,} acknowledged and {told[kind]['refused']:,} refused before) in "
+        f"{told[kind]['requests']:,} requests"
         for kind in command_line.kinds(flags)
     ]
     lines += [
         f"size       {size(told['bytes'])} before compression, {duration(told['seconds_at_the_limits'])} at the limits",
-        f"project    {_where(flags)}",
+        *_where(flags),
         f"devices    --device_links {identity.get('device_links', 'unknown')}, {through:,} profiles joined through "
         "devices alone",
     ]
@@ -130,10 +132,14 @@ def _summary(told: dict[str, Any], run: DeliveredRun, flags: argparse.Namespace)
     return lines
 
 
-def _where(flags: argparse.Namespace) -> str:
-    if flags.token_only:
-        return f"to the project of MIXPANEL_TOKEN, which Mixpanel does not name, region {flags.region}"
-    return f"{flags.project_id}, region {flags.region}"
+def _where(flags: argparse.Namespace) -> list[str]:
+    """Which project gets what: the token's own gets all that the token authorises."""
+    unnamed = f"to the project of MIXPANEL_TOKEN, which Mixpanel does not name, region {flags.region}"
+    named = f"{flags.project_id}, region {flags.region}"
+    lines = [f"project    {unnamed if flags.token_only or flags.only else named}"]
+    if flags.with_profiles and not flags.token_only and not flags.only:
+        lines.append(f"profiles   {unnamed}")
+    return lines
 
 
 def _ask(run: DeliveredRun, flags: argparse.Namespace) -> None:
@@ -144,12 +150,7 @@ def _ask(run: DeliveredRun, flags: argparse.Namespace) -> None:
     """
     if not sys.stdin.isatty():
         raise UsageError("nobody can be asked here: look at it with --dry_run, then say --yes")
-    state = read_state(work.ledger_folder(flags, run))
-    wanted = command_line.kinds(flags)
-    told = forecast(run, wanted, work.limits(flags), state, flags.max_events_per_second)
-    if "profiles" in wanted:
-        told["attributes"] = attributes(run)
-    print("\n".join(_summary(told, run, flags)), file=sys.stderr)
+    print("\n".join(_summary(outlook(run, flags), run, flags)), file=sys.stderr)
     print("Merges in Mixpanel cannot be undone. Send this? [yes/no] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("nothing was sent")

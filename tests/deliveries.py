@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,3 +105,10 @@ def begin(run: Path, server: StandIn, *extra: str, **changes: str | None) -> sub
 def kill(process: subprocess.Popen[str], by: signal.Signals = signal.SIGKILL) -> tuple[str, str]:
     process.send_signal(by)
     return process.communicate(timeout=30)
+
+
+def wait_for(server: StandIn, requests: int) -> None:
+    until = time.monotonic() + 60
+    while server.answers["/import 200"] < requests and time.monotonic() < until:
+        time.sleep(0.01)
+    assert server.answers["/import 200"] >= requests

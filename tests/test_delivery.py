@@ -5,15 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deliveries import ACCOUNT, TOKEN, begin, deliver, event, kill, publish, write_run
+from tests.deliveries import ACCOUNT, TOKEN, begin, deliver, event, kill, publish, wait_for, write_run
 from tests.mixpanel_project import MixpanelProject
-from tests.mixpanel_stand_in import Faults, StandIn, make_certificate, stand_in
+from tests.mixpanel_stand_in import Faults, make_certificate, stand_in
 from tests.small_exports import avro, path, write
 from tests.whole_run import run_cli
 
@@ -152,13 +151,6 @@ def test_after_a_kill_the_same_command_goes_on_in_equal_bytes(part: float, tmp_p
         assert sum(server.bodies.values()) <= 40 + 3, "only what was under way is sent again"
     assert acknowledged > 0
     assert done.report["events"]["acknowledged"] == 4000
-
-
-def wait_for(server: StandIn, requests: int) -> None:
-    until = time.monotonic() + 60
-    while server.answers["/import 200"] < requests and time.monotonic() < until:
-        time.sleep(0.01)
-    assert server.answers["/import 200"] >= requests
 
 
 def ledger_rows(run: Path) -> int:

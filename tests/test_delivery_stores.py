@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.deliveries import command, environment, write_run
+from tests.deliveries import command, environment, wait_for, write_run
 from tests.emulators import Emulator, upload
 from tests.mixpanel_stand_in import Faults, StandIn, stand_in
-from tests.test_delivery import refuses_poison, wait_for
+from tests.test_delivery import refuses_poison
 from tests.whole_run import ROOT
 from transforms.delivery import lease
 from transforms.delivery.lease import Held, acquire

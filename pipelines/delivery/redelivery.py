@@ -38,7 +38,7 @@ class Redelivery:
             lines = open_ones.setdefault((kind, file), bytearray())
             lines.extend(bytes(max(line + 1 - len(lines), 0)))
             lines[line] = 1
-        for number, (kind, file, line, _) in enumerate(self._records(), start=1):
+        for number, (kind, file, line, _) in _mended(self._mended):
             lines = open_ones.get((kind, file), bytearray())
             if line >= len(lines) or not lines[line]:
                 raise UsageError(
@@ -65,14 +65,18 @@ class Redelivery:
             yield Batch(kind, of, 0, b"".join(lines), tuple(numbers), is_redelivery=True)
 
     def _records(self) -> Iterator[_Record]:
-        return self._refused() if self._mended is None else _mended(self._mended)
+        if self._mended is None:
+            yield from self._refused()
+        else:
+            yield from (record for _, record in _mended(self._mended))
 
     def _refused(self) -> Iterator[_Record]:
         for _, kind, file, one in refused_now(self._folder, self._before):
             yield kind, file, one.line, one.record
 
 
-def _mended(path: str) -> Iterator[_Record]:
+def _mended(path: str) -> Iterator[tuple[int, _Record]]:
+    """The records of the file with their lines there."""
     for number, line in enumerate(_lines(path), start=1):
         if not line:
             continue
@@ -83,7 +87,7 @@ def _mended(path: str) -> Iterator[_Record]:
             found = None
         if found is None or list(map(type, found)) != [str, str, int, dict] or found[2] < 1:
             raise UsageError(f"line {number} of --records {path} does not have the form of a line of refused/")
-        yield *found[:3], orjson.dumps(found[3])
+        yield number, (*found[:3], orjson.dumps(found[3]))
 
 
 def _lines(path: str) -> Iterator[bytes]:

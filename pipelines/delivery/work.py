@@ -234,7 +234,8 @@ def _report(
     elif ended is not None:
         status = "stopped"
     else:
-        status = "partial" if any(found[kind]["refused"] for kind in kinds(flags)) else "delivered"
+        left = any(found[kind]["refused"] + found[kind]["not_sent"] for kind in kinds(flags))
+        status = "partial" if left else "delivered"
     report = {
         "status": status,
         "message": str(ended or ""),
@@ -256,8 +257,9 @@ def _report(
 
 
 def _peak_memory() -> int:
+    """Bytes that this process held at most; ``ru_maxrss`` would count those of the one that started it."""
     try:
-        import resource
-    except ImportError:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
         return int(psutil.Process().memory_info().rss)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

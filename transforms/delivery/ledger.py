@@ -8,6 +8,7 @@ twice (sent again after a kill) counts once, as it stands first.
 from __future__ import annotations
 
 import array
+import io
 import os
 import re
 import threading
@@ -135,7 +136,8 @@ class Ledger:
                     self._wake.wait()
                 if self._store.remote and not self._closing:
                     self._wake.wait_for(self._is_closing, timeout=max(written + _FLUSH_SECONDS - time.monotonic(), 0))
-                batch, self._pending = self._pending, []
+                count = self._fitting()
+                batch, self._pending = self._pending[:count], self._pending[count:]
                 if not batch and self._closing:
                     return
             try:
@@ -146,6 +148,16 @@ class Ledger:
             written = time.monotonic()
             for _, then in batch:
                 then()
+
+    def _fitting(self) -> int:
+        """How many of the pending batches go into one file: those with many refused records are large."""
+        size = count = 0
+        for line, _ in self._pending:
+            size += len(line)
+            count += 1
+            if size >= _FILE_BYTES:
+                break
+        return count
 
     def _is_closing(self) -> bool:
         return self._closing
@@ -178,9 +190,10 @@ def entries(folder: str) -> Iterator[tuple[str, Settled]]:
         name = _NAME.fullmatch(entry.path[prefix:])
         if name is None:
             continue
-        content = store.get(entry.path) or b""
-        for line in content[: content.rfind(b"\n") + 1].splitlines():  # a torn last line was never counted
+        for line in io.BytesIO(store.get(entry.path) or b""):
             try:
+                if not line.endswith(b"\n"):
+                    break  # it was torn, and never counted
                 settled = Settled.from_line(line)
             except (ValueError, TypeError, AttributeError):
                 # Power was lost before the last append was synced: its pages may be there in part, and none counted.

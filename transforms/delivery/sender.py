@@ -26,6 +26,7 @@ from transforms.delivery.ledger import Ledger, Refusal, Settled
 
 _MOST_UNDER_WAY = 96 << 20  # bytes of lines in memory
 _EXAMPLES = 10
+_MOST_MESSAGES = 1_000
 _ENOUGH_ANSWERED = 1_000
 
 
@@ -275,9 +276,14 @@ class Sender:
         lines = tuple(batch.numbers) if batch.is_redelivery else ()
         settled = Settled(batch.kind, batch.file, batch.ordinal, batch.rows, refused, lines)
         for one in refused:
-            self.figures.messages[one.message] += 1
-            self.figures.examples.setdefault(one.message, (batch.file, one.line))
+            words = one.message if one.message in self.figures.messages else self._new_words(one.message)
+            self.figures.messages[words] += 1
+            self.figures.examples.setdefault(words, (batch.file, one.line))
         self._ledger.add(settled, _Done(self, batch))
+
+    def _new_words(self, words: str) -> str:
+        """Words of Mixpanel's may name the record: of so many different ones only the first are told apart."""
+        return words if len(self.figures.messages) < _MOST_MESSAGES else "(others)"
 
     def done(self, batch: Batch) -> None:
         """A batch is safe in the ledger."""
