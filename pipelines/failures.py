@@ -7,6 +7,7 @@ import signal
 
 _OURS = ("transforms.", "pipelines.")
 _STEP = " [while running '"
+_TRACEBACK = "Traceback (most recent call last):\n"
 # The last line of a traceback, with all that its message goes on with.
 _OURS_BEGIN = re.compile(r"\b(?:transforms|pipelines)\.[\w.]+: ")
 _LAST = re.compile(r"^(?:RuntimeError: )?([A-Za-z_][\w.]*)(?:: |\Z)(.*)", re.DOTALL | re.MULTILINE)
@@ -58,13 +59,16 @@ def cause(error: BaseException) -> str:
 
     >>> cause(RuntimeError("transforms.stores.store.Changed: in/a.avro changed: run again [while running 'Read']"))
     'in/a.avro changed: run again'
+    >>> frames = "Traceback (most recent call last):\\n  File 'a.py', line 1, in f\\n    g()\\n"
+    >>> cause(RuntimeError(f"{frames}OSError: full\\n\\n{frames}transforms.run.folder.Refused: no [while running 'A']"))
+    'no'
     >>> cause(KeyError("color"))
     'KeyError color: a fault of this program; --verbose shows where'
     """
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
     text = text.rpartition(_STEP)[0] or text
     if type(error) is RuntimeError and text != str(error):
-        start = text.rfind("\nRuntimeError: ") + 1
+        start = max(text.rfind("\nRuntimeError: ") + 1, _behind_frames(text))
         found = _LAST.match(text, start)
         kind, message = (found[1], found[2]) if found else ("RuntimeError", text[start:])
     else:
@@ -73,6 +77,13 @@ def cause(error: BaseException) -> str:
     if kind.startswith(_OURS) and message:
         return message
     return f"{kind.removeprefix('builtins.')} {message}".strip() + ": a fault of this program; --verbose shows where"
+
+
+def _behind_frames(text: str) -> int:
+    """Where the exception of the last traceback in a text begins, which a worker process hands on whole; 0 without."""
+    last = text.rfind(_TRACEBACK)
+    found = re.compile(r"^\S", re.MULTILINE).search(text, last + len(_TRACEBACK)) if last >= 0 else None
+    return found.start() if found else 0
 
 
 def job_cause(text: str) -> str:

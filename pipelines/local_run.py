@@ -20,6 +20,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines import memory, worker
+from pipelines.block_folder import blocks_kept
 from pipelines.failures import worker_lost
 from pipelines.graph import build
 from pipelines.live import Live
@@ -47,7 +48,7 @@ def run_locally(units: Work, context: RunContext, options: Options) -> None:
     workers = options.workers or _default_workers(context)
     workers = min(workers, max(1, len(units)))
     memory.keep_freed()  # before the job's thread, which would get a pool of memory of its own
-    with temporary_folder() as folder:
+    with blocks_kept(context.output, verbose=options.verbose), temporary_folder() as folder:
         live = Live(folder, context.plan)
         try:
             live.start()

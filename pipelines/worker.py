@@ -8,10 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
 import time
+
+from transforms.run import blocks_on_disk, progress
 
 LAUNCHER_VARIABLE = "CURRENTS_TO_MIXPANEL_LAUNCHER"
 VERBOSE_VARIABLE = "CURRENTS_TO_MIXPANEL_VERBOSE"
@@ -71,4 +74,9 @@ def work() -> None:
 def _end_with(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(_WATCH_SECONDS)
+    # What a killed launcher leaves behind; there is nothing where it ended by itself.
+    if blocks := os.environ.get(blocks_on_disk.FOLDER_VARIABLE):
+        shutil.rmtree(blocks, ignore_errors=True)
+    if told := os.environ.get(progress.FOLDER_VARIABLE):
+        shutil.rmtree(os.path.dirname(told), ignore_errors=True)
     os._exit(1)

@@ -28,6 +28,7 @@ from transforms.elements import ASKED, ATTRIBUTES, KINDS, LINKS, MAXIMUM_BYTES, 
 from transforms.identity.ids import LINKS as LINKS_SCHEMA
 from transforms.identity.links import split, unpack
 from transforms.identity.repeats import pack_answer, split_answer, unpack_answer
+from transforms.run import blocks_on_disk
 
 SESSION, CUSTOM, UPDATE = "users.behaviors.app.SessionStart", "users.behaviors.CustomEvent", "users.profile.Update"
 STEPS = (
@@ -52,6 +53,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> Sizes:
 
         return given
 
+    monkeypatch.setattr(blocks_on_disk, "TRAVELS", MAXIMUM_BYTES)  # as elsewhere than in a local run, all of it does
     for step in STEPS:
         monkeypatch.setattr(step, "process", watched(step.process))
     return found

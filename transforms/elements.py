@@ -1,7 +1,9 @@
 """The elements that travel: bytes behind a one-byte tag, keyed by a shard's or a unit's number.
 
 Every collection of the job is of this one type, ``Keyed``: any two can be flattened, and no runner needs to pickle.
-No element is above ``MAXIMUM_BYTES``, since Flink refuses records of ten megabytes. ``inspecting`` shows what one has.
+No element is above ``MAXIMUM_BYTES``, since Flink refuses records of ten megabytes. In a local run a large body stays
+on disk and only its place travels (``run/blocks_on_disk.py``): who calls ``tagged`` and ``untagged`` does not notice.
+``inspecting`` shows what an element has.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import time
 
 from transforms.accounting import Tally, merge, pack_bounded
+from transforms.run import blocks_on_disk
 
 Keyed = tuple[int, bytes]
 
@@ -49,6 +52,7 @@ KINDS = {
 """What an element's tag stands for, in the report."""
 
 _NUMBER = struct.Struct("<I")
+_ON_DISK = b"@"  # before the tag of an element whose body is on disk; no tag itself
 
 
 class OversizedElement(Exception):
@@ -59,12 +63,23 @@ def tagged(tag: bytes, body: bytes = b"") -> bytes:
     """An element's bytes."""
     if len(body) >= MAXIMUM_BYTES:
         raise OversizedElement(f"an element [{tag.decode()}] of {len(body)} bytes: at most {MAXIMUM_BYTES} can travel")
-    return tag + body
+    # Figures are merged, again and again, before they travel.
+    place = None if tag == TALLY else blocks_on_disk.keep(body)
+    return tag + body if place is None else _ON_DISK + tag + place
 
 
 def untagged(element: bytes) -> tuple[bytes, bytes]:
     """(Tag, body) of an element."""
+    if element[:1] == _ON_DISK:
+        return element[1:2], blocks_on_disk.fetch(element[2:])
     return element[:1], element[1:]
+
+
+def tag_and_size(element: bytes) -> tuple[bytes, int]:
+    """(Tag, bytes) of an element, those of a body that is on disk counted as if they travelled."""
+    if element[:1] == _ON_DISK:
+        return element[1:2], 1 + blocks_on_disk.size_of(element[2:])
+    return element[:1], len(element)
 
 
 def numbered(number: int, body: bytes) -> bytes:
@@ -109,10 +124,11 @@ class Traffic:
         return self._count("received", element)
 
     def _count(self, way: str, element: bytes) -> bytes:
-        self.figures["max_element_bytes"] = max(self.figures["max_element_bytes"], len(element))
-        kind = self.figures[way].setdefault(KINDS[element[:1]], {"elements": 0, "bytes": 0})
+        tag, size = tag_and_size(element)
+        self.figures["max_element_bytes"] = max(self.figures["max_element_bytes"], size)
+        kind = self.figures[way].setdefault(KINDS[tag], {"elements": 0, "bytes": 0})
         kind["elements"] += 1
-        kind["bytes"] += len(element)
+        kind["bytes"] += size
         return element
 
 
