@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -106,7 +107,19 @@ def test_too_large_is_split_and_one_record_refused() -> None:
 def test_what_may_pass_is_sent_again(status: int) -> None:
     assert asked(status, b"").verdict is Verdict.AGAIN
     assert asked(status, b"", retry_after="7").retry_after == 7.0
-    assert asked(status, b"", retry_after="Wed, 21 Oct 2026 07:28:00 GMT").retry_after is None
+    date = "Wed, 21 Oct 2026 07:28:00 GMT"
+    assert asked(status, b"", retry_after=date, date="Wed, 21 Oct 2026 07:27:15 GMT").retry_after == 45.0
+    assert asked(status, b"", retry_after=date, date="Wed, 21 Oct 2026 07:28:01 GMT").retry_after is None
+    assert asked(status, b"", retry_after="99999").retry_after == 3600.0
+    for nothing in ("0", "-5", "nan", "soon", "Wed, 99 Oct 2026", ""):
+        assert asked(status, b"", retry_after=nothing).retry_after is None
+
+
+def test_a_date_of_retry_after_goes_by_this_machines_clock_where_the_answer_has_no_date(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_792_567_670.0)
+    assert asked(429, b"", retry_after="Wed, 21 Oct 2026 07:28:00 GMT").retry_after == 10.0
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 401, 402, 403, 404, 405, 410, 422])

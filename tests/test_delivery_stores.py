@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
 from tests.deliveries import command, environment, wait_for, write_run
@@ -91,6 +93,56 @@ def test_a_lease_of_a_living_process_of_this_machine_is_held_at_once(tmp_path: P
     assert not never
     first.release()
     assert os.path.exists(join(folder, "lease-000001.json"))
+
+
+def test_a_clock_that_is_set_makes_no_living_delivery_a_dead_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, never = str(tmp_path / "ledger"), []  # type: ignore[var-annotated]
+    first = acquire(folder)
+    past, future = time.time() - 1e6, time.time() + 1e6
+    for now in (past, future):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        # What psutil adds to the ticks since the machine began moves with its clock.
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self, now=now: now)
+        assert first.is_fresh()
+        with pytest.raises(Held):
+            acquire(folder, never.append)
+    assert not never
+    first.release()
+
+
+def test_a_machine_that_slept_sends_nothing_before_its_next_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = acquire(str(tmp_path / "ledger"))
+    assert first.is_fresh()
+    slept = lease._clock() + 46
+    monkeypatch.setattr(lease, "_clock", lambda: slept)
+    assert not first.is_fresh()
+    monkeypatch.undo()
+    first.release()
+
+
+def test_who_waits_for_a_lease_counts_what_it_waited_and_not_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tmp_path / "ledger")
+    first = held_elsewhere(monkeypatch, folder)
+    jumped = iter(range(0, 10**9, 10**6))
+    monkeypatch.setattr(lease, "_clock", lambda: float(next(jumped)))
+    beats: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        beats.append(seconds)
+        if len(beats) == 30:
+            first._put(released=False)
+
+    with pytest.raises(Held):
+        acquire(folder, sleep)
+    assert len(beats) == 30
+    monkeypatch.undo()
+    first.release()
 
 
 def test_a_batch_that_was_settled_twice_counts_once_and_a_torn_line_not_at_all(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ do not add up, nobody knows which records are in, and the request is sent again 
 
 from __future__ import annotations
 
+import email.utils
 import enum
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +34,7 @@ class Answer(NamedTuple):
 
 
 _LONGEST_WORDS = 500
+_LONGEST_WAIT = 3600.0
 
 
 def of_import(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, rows: int) -> Answer:
@@ -55,7 +58,7 @@ def _of(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, rows
     if status == 413:
         return Answer(Verdict.SPLIT, words=words) if rows > 1 else Answer(Verdict.TAKEN, ((0, words),))
     if status in (408, 429) or status >= 500:
-        return Answer(Verdict.AGAIN, words=words, retry_after=_seconds(headers.get("retry-after")))
+        return Answer(Verdict.AGAIN, words=words, retry_after=_seconds(headers))
     return Answer(Verdict.STOP, words=words)
 
 
@@ -172,10 +175,24 @@ def _is_count(value: Any) -> bool:
     return type(value) is int
 
 
-def _seconds(text: str | None) -> float | None:
-    """Seconds of a header Retry-After; None where there is none, or it is a date."""
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a header Retry-After, which may be a date; None where there is none, or it is over."""
+    text = headers.get("retry-after", "")
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
+        then = _moment(text)
+        if then is None:
+            return None
+        # By the other side's clock, where it tells it: ours may be wrong.
+        now = _moment(headers.get("date", ""))
+        value = then - (time.time() if now is None else now)
+    return min(value, _LONGEST_WAIT) if value > 0 else None
+
+
+def _moment(text: str) -> float | None:
+    """UNIX seconds of a date as HTTP writes them."""
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(value, 0.0), 3600.0) if value == value else None

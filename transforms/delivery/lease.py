@@ -39,7 +39,7 @@ class Lease:
         self._next = _path(folder, generation + 1)
         self._body = body
         self._version = version
-        self._beaten = time.monotonic()
+        self._beaten = _clock()
         self._stop = threading.Event()
         self.lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -47,7 +47,7 @@ class Lease:
 
     def is_fresh(self) -> bool:
         """Whether nobody can have taken this delivery for dead; while it is not, nothing may be sent."""
-        return time.monotonic() - self._beaten < _SAFE_SECONDS and not self.lost.is_set()
+        return _clock() - self._beaten < _SAFE_SECONDS and not self.lost.is_set()
 
     def release(self) -> None:
         """Give it back, so that the next one need not wait."""
@@ -58,7 +58,7 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            asked = time.monotonic()
+            asked = _clock()
             try:
                 if store_for(self._next).entry(self._next) is not None:
                     raise Conflict("taken over")
@@ -145,6 +145,13 @@ def _held(folder: str) -> Held:
     )
 
 
+def _clock() -> float:
+    """Seconds that pass while the machine sleeps too, and whatever its clock is set to."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 def _path(folder: str, generation: int) -> str:
     return join(folder, f"lease-{generation:06d}.json")
 
@@ -155,9 +162,15 @@ def _process() -> list[Any] | None:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             boot = file.read().strip()
         space = str(os.stat("/proc/self/ns/pid").st_ino)
-        return [platform.node(), boot, space, os.getpid(), psutil.Process().create_time()]
-    except (OSError, psutil.Error):
+        return [platform.node(), boot, space, os.getpid(), _start(os.getpid())]
+    except (OSError, ValueError, IndexError):
         return None
+
+
+def _start(process: int) -> int:
+    """When a process began, in ticks since the machine did: the clock may be set meanwhile, and ids come again."""
+    with open(f"/proc/{process}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
 
 
 def _is_gone(process: list[Any] | None) -> bool:
@@ -167,8 +180,8 @@ def _is_gone(process: list[Any] | None) -> bool:
         return False
     try:
         found = psutil.Process(process[3])
-        return bool(found.create_time() != process[4] or found.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+        return bool(_start(process[3]) != process[4] or found.status() == psutil.STATUS_ZOMBIE)
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return True
-    except psutil.Error:
+    except (psutil.Error, OSError, ValueError, IndexError):
         return False
