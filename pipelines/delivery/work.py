@@ -20,10 +20,11 @@ from transforms.delivery.batches import PROFILE_UPDATES, Damaged, cut, engage_bo
 from transforms.delivery.client import APP_HOSTS, HOSTS, Connection, NoAnswer, NotTrusted
 from transforms.delivery.credentials import Credentials, is_sealed, seal
 from transforms.delivery.delivered_run import DeliveredRun, NoRun
+from transforms.delivery.delivery_page import page
 from transforms.delivery.gate import Gate
 from transforms.delivery.lease import acquire
 from transforms.delivery.ledger import Ledger, OtherDelivery, State, check_contract, read_state
-from transforms.delivery.outcome import page, sent, totals, write_refused
+from transforms.delivery.outcome import sent, totals, write_refused
 from transforms.delivery.sender import Batch, Figures, Route, Sender, Stopped, gzipped
 from transforms.stores.store import StoreError, be_patient, join, store_for
 
@@ -38,6 +39,11 @@ _NEXT = {
     "stopped": "Mend what the message says and give the same command again: it goes on where this one stopped.",
     "interrupted": "Give the same command again: it goes on where this one stopped.",
 }
+
+
+def next_step(status: str) -> str:
+    """What is to be done after a delivery that ended so."""
+    return _NEXT[status]
 
 
 def ledger_folder(flags: argparse.Namespace, run: DeliveredRun) -> str:
@@ -252,7 +258,7 @@ def _report(
     }
     store = store_for(folder)
     store.put(join(folder, "report.json"), orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    store.put(join(folder, "report.html"), page(report, examples, _NEXT[status]).encode("utf-8", "replace"))
+    store.put(join(folder, "report.html"), page(report, examples, next_step(status)).encode("utf-8", "replace"))
     return report
 
 
