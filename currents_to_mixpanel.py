@@ -7,8 +7,10 @@ job.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from typing import NoReturn
 
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 _PACKAGES = ("pipelines", "transforms")
@@ -30,6 +32,13 @@ def sample_export() -> None:
     cli()
 
 
+def _refuse(message: str) -> NoReturn:
+    print(f"currents-to-mixpanel: {message}", file=sys.stderr, flush=True)
+    if "--json" in sys.argv:
+        print(json.dumps({"status": "refused", "message": message, "exit_status": 2}))
+    sys.exit(2)
+
+
 def take_own_packages() -> None:
     """Put this program's folder first; ends the process where another's package was imported already."""
     for name in _PACKAGES:
@@ -37,8 +46,8 @@ def take_own_packages() -> None:
         places = [os.path.realpath(place) for place in getattr(package, "__path__", [])]
         if package is not None and os.path.realpath(os.path.join(_ROOT, name)) not in places:
             place = places[0] if places else getattr(package, "__file__", "nowhere")
-            sys.exit(
-                f"currents-to-mixpanel: another package was imported under the name {name} before this program began, "
+            _refuse(
+                f"another package was imported under the name {name} before this program began, "
                 f"from {place}, and its own is in {_ROOT}: look what Python imports at its start (.pth files, "
                 "sitecustomize)"
             )

@@ -11,7 +11,15 @@ import importlib.util
 import os
 import sys
 
+from pipelines.exit_status import Status
+from pipelines.interruption import heed_from_the_start
+from pipelines.last_words import finish
+
+PROGRAM = "currents-to-mixpanel"
 os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
+
+
+_IS_MODULE_RUN = sys.argv[:1] == ["-m"]  # which Python says of itself while it looks for the module to run
 
 
 def _refuse_another(name: str) -> None:
@@ -29,10 +37,11 @@ def _refuse_another(name: str) -> None:
         f"another package is imported under the name {name}, from {place}, and this program's own is in {own}: start "
         "it as currents-to-mixpanel, or from another folder, and look whether PYTHONPATH names that one"
     )
-    if sys.argv[:1] == ["-m"]:  # which Python says of itself while it looks for the module to run
-        print(f"currents-to-mixpanel: {message}", file=sys.stderr)
-        sys.exit(2)
+    if _IS_MODULE_RUN:
+        sys.exit(finish(PROGRAM, sys.argv[1:], Status.REFUSED, {}, message=message))
     raise ImportError(message)
 
 
+if _IS_MODULE_RUN:
+    heed_from_the_start(PROGRAM, sys.argv[1:])
 _refuse_another("transforms")

@@ -8,8 +8,8 @@ the columns that it lacks; what is new, and what is left to decide, is said on s
 
 from __future__ import annotations
 
-import argparse
 import collections
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -17,9 +17,16 @@ from typing import Any
 
 import fastavro
 
+from pipelines.exit_status import Status
+from pipelines.flags import Parser, UsageError
+from pipelines.interruption import carry_out
+from pipelines.last_words import finish, show
 from transforms.currents import catalog
 from transforms.currents.schema import event_type_of
 
+PROGRAM = "catalog_entry"
+NOTHING = {"event_type": None, "columns": 0, "new_columns": 0}
+"""What ``--json`` says where there is no entry."""
 _PRIMITIVES = frozenset({"string", "int", "long", "float", "double", "boolean"})
 
 
@@ -97,23 +104,30 @@ def _type(column: str, node: Any) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the entry of a file; returns the exit status: 0, or 1 where the file is not an export."""
-    parser = argparse.ArgumentParser(prog="catalog_entry", description=(__doc__ or "").splitlines()[0])
+def main(argv: Sequence[str]) -> Status:
+    """Print the entry of a file; returns the exit status."""
+    end = functools.partial(finish, PROGRAM, argv)
+    parser = Parser(prog=PROGRAM, description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("file", metavar="FILE.avro", help="a file of the new type, as Braze has written it")
-    path = parser.parse_args(argv).file
+    parser.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
+    try:
+        path = parser.parse_args(argv).file
+    except UsageError as error:
+        return end(Status.REFUSED, NOTHING, message=f"{error}; see --help")
+    except SystemExit:  # --help
+        return end(Status.DONE, NOTHING, word="help")
     try:
         with open(path, "rb") as file:
             schema = fastavro.reader(file).writer_schema
         assert isinstance(schema, dict)
         found, lacking = entry(schema)
     except (OSError, ValueError, EOFError, KeyError, AssertionError) as error:
-        print(f"catalog_entry: {path}: {error}", file=sys.stderr)
-        return 1
-    print(shown(found))
+        return end(Status.REFUSED, NOTHING, message=f"{path}: {error}")
+    show([shown(found)])
     for line in _left_to_decide(found, lacking):
         print(line, file=sys.stderr)
-    return 0
+    told = {"event_type": found["event_type"], "columns": len(found["fields"]), "new_columns": len(lacking)}
+    return end(Status.DONE, told, word="printed")
 
 
 def _left_to_decide(found: dict[str, Any], lacking: list[str]) -> list[str]:
@@ -129,4 +143,4 @@ def _left_to_decide(found: dict[str, Any], lacking: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    carry_out(main, PROGRAM, sys.argv[1:], NOTHING)

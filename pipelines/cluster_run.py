@@ -23,7 +23,7 @@ from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
 
 from pipelines import memory
-from pipelines.failures import JobFailed, LostSight, job_cause
+from pipelines.failures import JobFailed, LimitPassed, LostSight, job_cause, passes_limit
 from pipelines.graph import build
 from pipelines.live import Live
 from pipelines.local_run import temporary_folder
@@ -36,7 +36,7 @@ from transforms.run.report import RunContext
 _ANSWER_SECONDS = 20.0  # for one question to the job server
 _FETCH_SECONDS = 30.0
 _SILENCE_SECONDS = 120.0  # of a job server, before sight of it counts as lost
-_CANCEL_SECONDS = 15.0
+_CANCEL_SECONDS = 5.0  # an interrupted command ends within ten
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -144,10 +144,11 @@ def _wait(result: PipelineResult, where: Submission) -> None:
     if state == PipelineState.CANCELLED:
         raise JobFailed(f"the job was cancelled: nothing is published; {_look(where)}")
     if state != PipelineState.DONE:
-        why = job_cause(_most_telling(errors)) if errors else "it gave no reason"
+        told = _most_telling(errors) if errors else ""
+        why = job_cause(told) if errors else "it gave no reason"
         if not where.loopback:
             why += f"{chr(10) if chr(10) in why else ' '}(the job is {state}; {_look(where)})"
-        raise JobFailed(why)
+        raise (LimitPassed if passes_limit(told) else JobFailed)(why)
 
 
 def _follow(result: Any, where: Submission) -> tuple[str, list[str]]:
@@ -198,6 +199,19 @@ def _most_telling(errors: Sequence[str]) -> str:
 
 def _cancel(result: Any, where: Submission) -> str:
     """Cancel the job; returns what to say of it. A second Ctrl-C does not wait for the answer."""
+    said: list[str] = []
+    asking = threading.Thread(target=_ask_to_cancel, args=(result, where, said), name="cancel", daemon=True)
+    asking.start()
+    with contextlib.suppress(KeyboardInterrupt):
+        asking.join(_CANCEL_SECONDS + 1)
+    return said[0] if said else f"interrupted, but the job could not be cancelled (no answer): {_look(where)}"
+
+
+def _ask_to_cancel(result: Any, where: Submission, said: list[str]) -> None:
+    said.append(_cancelled(result, where))
+
+
+def _cancelled(result: Any, where: Submission) -> str:
     try:
         result.cancel()
         if where.runner == DATAFLOW:
@@ -213,7 +227,7 @@ def _cancel(result: Any, where: Submission) -> str:
         return (
             f"interrupted: the job is cancelled, nothing is published, the same command runs it again; {_look(where)}"
         )
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
         return f"interrupted, but the job could not be cancelled ({_words(error) or 'no answer'}): {_look(where)}"
 
 

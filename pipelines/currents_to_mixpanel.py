@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import logging
@@ -14,16 +15,19 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from pipelines import options as command_line
 from pipelines.exit_status import Status
-from pipelines.failures import LostSight, RunFailed, cause, is_torn
+from pipelines.failures import LimitPassed, LostSight, cause, failed, is_torn
+from pipelines.interruption import carry_out
+from pipelines.last_words import finish, show
 from pipelines.options import Options, UsageError
 from pipelines.pass_through import DIRECT
 from pipelines.runners import check_answers
-from pipelines.summary import lines
+from pipelines.summary import counts, lines
 from transforms.currents.listing import Export, survey
 from transforms.currents.paths import UnfitInput
 from transforms.run.claims import begin_again, claim, published_by_equal, release
@@ -34,36 +38,44 @@ from transforms.run.report import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import Denied, StoreError, be_patient, join, store_for
 
+PROGRAM = "currents-to-mixpanel"
 _LAST_SECONDS = 5.0  # that an interrupted run gives a store which does not answer
 FINISHING_SECONDS = 60.0  # that an equal run gets between its sweep and its manifest
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> Status:
     """Run the command; returns its exit status."""
     started = time.time()
     verbose = "--verbose" in argv
+    told = counts(None)
+    end = functools.partial(finish, PROGRAM, argv)
     if not verbose:
         logging.disable(logging.CRITICAL)  # Beam logs from its import on
     be_patient()
     try:
         options = command_line.parse(argv)
+        told["output"] = options.output
         report = _run(options, started)
         if report is None:
-            _print("nothing is published yet: the job writes _manifest.json when it is through, its last act")
-        else:
-            _print("\n".join(lines(report, options.output)))
+            show(["nothing is published yet: the job writes _manifest.json when it is through, its last act"])
+            return end(Status.DONE, told, word="submitted")
+        show(lines(report, options.output))
+        return end(Status.DONE, {**counts(report), "output": options.output}, word="published")
     except (UsageError, UnfitInput, Refused, Denied) as error:
-        return _say(str(error), Status.REFUSED)
+        return end(Status.REFUSED, told, message=str(error))
+    except LimitPassed as error:
+        return end(Status.LIMIT, told, message=str(error))
     except KeyboardInterrupt as error:
         interrupted = "interrupted: nothing is published; the same command finishes the run"
-        return _say(str(error) or interrupted, Status.INTERRUPTED)
+        return end(Status.INTERRUPTED, told, message=str(error) or interrupted)
+    except SystemExit:  # --help
+        return end(Status.DONE, told, word="help")
     except Exception as error:
         if verbose:
-            raise
-        return _say(cause(error), Status.FAILED)
+            traceback.print_exception(error)
+        return end(Status.FAILED, told, message=cause(error))
     finally:
         logging.disable(logging.NOTSET)
-    return Status.DONE
 
 
 def _run(options: Options, started: float) -> dict[str, Any] | None:
@@ -109,7 +121,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
             return None
     except LostSight as error:
         if not _is_published(options.output, digest):
-            raise RunFailed(cause(error)) from error
+            raise failed(error) from error
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             be_patient(_LAST_SECONDS)
@@ -117,7 +129,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
             with contextlib.suppress(StoreError):
                 release(options.output, digest)
             if isinstance(error, Exception):
-                raise RunFailed(cause(error)) from error
+                raise failed(error) from error
             raise
     finally:
         with contextlib.suppress(StoreError):  # what is published is whole, and a failure has words of its own
@@ -225,26 +237,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _print(text: str) -> None:
-    """Print, unless nobody reads on: a published run stays published where its output is piped into ``head``."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _say(message: str, status: Status) -> Status:
-    print(f"currents-to-mixpanel: {message}", file=sys.stderr)
-    return status
-
-
 def cli() -> None:
     """The installed command."""
-    status = main(sys.argv[1:])
-    if status in (Status.FAILED, Status.INTERRUPTED):
-        sys.stderr.flush()
-        os._exit(status)  # the job's threads, in the middle of their work, would hold up an ordinary exit
-    sys.exit(status)
+    carry_out(main, PROGRAM, sys.argv[1:], counts(None))
 
 
 if __name__ == "__main__":

@@ -6,20 +6,21 @@ Exit statuses are those of ``exit_status``.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
-
-import orjson
 
 from pipelines.delivery import flags as command_line
 from pipelines.delivery import work
 from pipelines.delivery.outlook import outlook
 from pipelines.exit_status import Status
+from pipelines.failures import fault
 from pipelines.flags import UsageError
+from pipelines.interruption import carry_out
+from pipelines.last_words import complain, finish, show
 from transforms.delivery.client import Barred
 from transforms.delivery.credentials import NoCredentials, from_environment
 from transforms.delivery.delivered_run import DeliveredRun, NoRun, open_run
@@ -30,26 +31,29 @@ from transforms.delivery.sender import Stopped
 from transforms.run.report_markup import duration, size
 from transforms.stores.store import Denied, StoreError, be_patient, join
 
+PROGRAM = "deliver"
+NOT_KNOWN: dict[str, Any] = {"events": None, "profiles": None}
+"""The counts of ``--json`` where the ledger was not read."""
+
 _REFUSALS = (UsageError, NoRun, NoCredentials, Barred, Held, OtherDelivery, Denied)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> Status:
     """Run the command; returns its exit status."""
-    wants_json = "--json" in argv
+    end = functools.partial(finish, PROGRAM, argv)
     be_patient()
     try:
-        status, told = _run(command_line.parse(argv), list(argv))
+        return end(*_run(command_line.parse(argv), list(argv)))
     except _REFUSALS as error:
-        status, told = _say(str(error), Status.REFUSED), {"status": "refused", "message": str(error)}
+        return end(Status.REFUSED, NOT_KNOWN, message=str(error))
     except KeyboardInterrupt:
-        told = {"status": "interrupted"}
-        status = _say("interrupted: the same command goes on", Status.INTERRUPTED)
+        return end(Status.INTERRUPTED, NOT_KNOWN, message="interrupted: the same command goes on")
+    except SystemExit:  # --help
+        return end(Status.DONE, NOT_KNOWN, word="help")
     except (StoreError, OSError) as error:
-        status = _say(f"{error}: the same command goes on", Status.FAILED)
-        told = {"status": "failed", "message": str(error)}
-    if wants_json:
-        print(orjson.dumps(told).decode(), flush=True)
-    return status
+        return end(Status.FAILED, NOT_KNOWN, message=f"{error}: the same command goes on")
+    except Exception as error:
+        return end(Status.FAILED, NOT_KNOWN, message=fault(error))
 
 
 def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, Any]]:
@@ -70,7 +74,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
     if warning:
         print(f"look at: {warning}", file=sys.stderr)
     report, folder, ended = work.deliver(run, flags, credentials, shlex.join(["deliver", *argv]))
-    _print(_six_lines(report, folder))
+    show(_six_lines(report, folder))
     told = {**report, "ledger": folder}
     if isinstance(ended, KeyboardInterrupt):
         return _say("interrupted: the same command goes on", Status.INTERRUPTED), told
@@ -90,11 +94,11 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
         words = (
             f"{refused:,} records were refused: look at {join(folder, 'refused')}; --redeliver refused sends them again"
         )
-        return _say(words, Status.LOOK), told
+        return _say(words, Status.LOOK), {**told, "message": words}
     not_sent = sum(report[kind]["not_sent"] for kind in command_line.kinds(flags))
     if not_sent:
         words = f"{not_sent:,} records are not sent yet: give the command without --redeliver"
-        return _say(words, Status.LOOK), told
+        return _say(words, Status.LOOK), {**told, "message": words}
     return Status.DONE, told
 
 
@@ -108,7 +112,7 @@ def _dry_run(run: DeliveredRun, flags: argparse.Namespace) -> dict[str, Any]:
             f"{month}    {counts['events']:,} events of {counts['persons']:,} persons; without names that are free of "
             f"MTU charges {counts['events_not_free']:,} of {counts['persons_not_free']:,}"
         )
-    _print(lines)
+    show(lines)
     return told
 
 
@@ -172,29 +176,14 @@ def _six_lines(report: dict[str, Any], folder: str) -> list[str]:
     ]
 
 
-def _print(lines: Sequence[str]) -> None:
-    try:
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _say(message: str, status: Status) -> Status:
-    print(f"deliver: {message}", file=sys.stderr)
+    complain(PROGRAM, message)
     return status
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def cli(argv: Sequence[str] | None = None) -> None:
+def cli() -> None:
     """The command: ends at once, whatever its connections wait for."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    status = main(sys.argv[1:] if argv is None else argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    carry_out(main, PROGRAM, sys.argv[1:], NOT_KNOWN, without_waiting=frozenset(Status))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import traceback
 
 _OURS = ("transforms.", "pipelines.")
+_LIMITS = ("transforms.accounting.TooManyRejects",)
 _STEP = " [while running '"
 _TRACEBACK = "Traceback (most recent call last):\n"
 # The last line of a traceback, with all that its message goes on with.
@@ -19,6 +22,10 @@ class RunFailed(Exception):
 
 class JobFailed(Exception):
     """A job on another runner was not taken, or failed, or was cancelled; the message says why."""
+
+
+class LimitPassed(Exception):
+    """A limit that the user set was passed, and nothing is published; the message says which."""
 
 
 class LostSight(Exception):
@@ -54,6 +61,23 @@ def is_torn(error: BaseException) -> bool:
     return "formatting.TornEvidence" in f"{type(error).__module__}.{type(error).__qualname__} {error}"
 
 
+def failed(error: Exception) -> RunFailed | LimitPassed:
+    """What to raise of a run that was begun, for an error that ended it."""
+    return (LimitPassed if passes_limit(error) else RunFailed)(cause(error))
+
+
+def passes_limit(error: BaseException | str) -> bool:
+    """Whether a run, or a job by the message that it failed with, ended because a limit of the user's was passed.
+
+    >>> passes_limit("RuntimeError: transforms.accounting.TooManyRejects: 2% of 10 rows [while running 'Publish']")
+    True
+    """
+    if isinstance(error, str):
+        told = _OURS_BEGIN.findall(error)
+        return bool(told) and told[-1].rstrip(": ") in _LIMITS
+    return isinstance(error, LimitPassed) or _told(error)[0] in _LIMITS
+
+
 def cause(error: BaseException) -> str:
     """The message of the exception behind an error; one that is no refusal of this program's own is named as a fault.
 
@@ -65,6 +89,14 @@ def cause(error: BaseException) -> str:
     >>> cause(KeyError("color"))
     'KeyError color: a fault of this program; --verbose shows where'
     """
+    kind, message = _told(error)
+    if kind.startswith(_OURS) and message:
+        return message
+    return f"{kind.removeprefix('builtins.')} {message}".strip() + ": a fault of this program; --verbose shows where"
+
+
+def _told(error: BaseException) -> tuple[str, str]:
+    """(Class, message) of the exception behind an error."""
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
     text = text.rpartition(_STEP)[0] or text
     if type(error) is RuntimeError and text != str(error):
@@ -73,10 +105,15 @@ def cause(error: BaseException) -> str:
         kind, message = (found[1], found[2]) if found else ("RuntimeError", text[start:])
     else:
         kind, message = f"{type(error).__module__}.{type(error).__qualname__}", text
-    message = message.strip()
-    if kind.startswith(_OURS) and message:
-        return message
-    return f"{kind.removeprefix('builtins.')} {message}".strip() + ": a fault of this program; --verbose shows where"
+    return kind, message.strip()
+
+
+def fault(error: Exception) -> str:
+    """What to say of an error that is a fault of this program, with the place; for a verb without ``--verbose``."""
+    *_, last = traceback.extract_tb(error.__traceback__) or [None]
+    place = f" ({os.path.basename(last.filename)}, line {last.lineno})" if last else ""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{said}: a fault of this program{place}: report it; the same command goes on"
 
 
 def _behind_frames(text: str) -> int:

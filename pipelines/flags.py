@@ -158,6 +158,7 @@ def parser() -> Parser:
     )
     group.add_argument("--direct_num_workers", type=_positive, help=argparse.SUPPRESS)
     group.add_argument("--direct_running_mode", choices=("in_memory", "multi_processing"), help=argparse.SUPPRESS)
+    group.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
     group.add_argument("--verbose", action="store_true", help="show Beam's own log")
     pass_through.add_to(flags)
     return flags

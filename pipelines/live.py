@@ -1,7 +1,8 @@
-"""What a person sees while a run is at work: one live line in a terminal, a plain one every ten seconds elsewhere."""
+"""What a person sees while a command is at work: one live line in a terminal, plain ones elsewhere."""
 
 from __future__ import annotations
 
+import abc
 import sys
 import threading
 import time
@@ -23,20 +24,18 @@ _PLAIN_SECONDS = 10.0
 _LIVE_SECONDS = 0.25
 
 
-class Live:
-    """Draws the progress that worker processes tell, from a thread of its own."""
+class LiveLine(abc.ABC):
+    """Draws a line from a thread of its own: in a terminal anew each time, and gone at the end; elsewhere plain."""
 
-    def __init__(self, folder: str, plan: Plan) -> None:
-        self._folder = folder
-        self._plan = plan
+    def __init__(self) -> None:
         self._console = Console(stderr=True)
-        self._terminal = self._console.is_terminal
         self._stop = threading.Event()
         self._started = time.monotonic()
-        self._stage_started = self._started
-        self._rows_before = 0
-        self._stage = "read_ids"
         self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
+
+    @abc.abstractmethod
+    def line(self) -> str:
+        """What there is to say now."""
 
     def start(self) -> None:
         self._thread.start()
@@ -44,6 +43,27 @@ class Live:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(timeout=2)
+
+    def _draw(self) -> None:
+        if self._console.is_terminal:
+            with RichLive(Text(""), console=self._console, auto_refresh=False, transient=True) as display:
+                while not self._stop.wait(_LIVE_SECONDS):
+                    display.update(Text(self.line(), overflow="ellipsis", no_wrap=True), refresh=True)
+        else:
+            while not self._stop.wait(_PLAIN_SECONDS):
+                print(self.line(), file=sys.stderr, flush=True)
+
+
+class Live(LiveLine):
+    """The line of a run: the progress that worker processes tell."""
+
+    def __init__(self, folder: str, plan: Plan) -> None:
+        super().__init__()
+        self._folder = folder
+        self._plan = plan
+        self._stage_started = self._started
+        self._rows_before = 0
+        self._stage = "read_ids"
 
     def line(self) -> str:
         """Stage, files and rows done, share, rows a second, time left."""
@@ -76,15 +96,6 @@ class Live:
         first = done["read_ids"][0] / total
         written = done["write_events"][1] / rows_read if rows_read and first >= 1 else 0.0
         return min(0.25 * first + 0.75 * min(written, 1.0), 1.0)
-
-    def _draw(self) -> None:
-        if self._terminal:
-            with RichLive(Text(""), console=self._console, refresh_per_second=4, transient=True) as display:
-                while not self._stop.wait(_LIVE_SECONDS):
-                    display.update(Text(self.line(), overflow="ellipsis", no_wrap=True))
-        else:
-            while not self._stop.wait(_PLAIN_SECONDS):
-                print(self.line(), file=sys.stderr, flush=True)
 
 
 def _duration(seconds: float) -> str:

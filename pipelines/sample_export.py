@@ -7,21 +7,33 @@ writes Avro files below ``currents/`` and ``truth.json`` ({profile id: person}).
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime
+import functools
 import json
 import pathlib
+import shutil
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any
 
 import numpy as np
 
+from pipelines.exit_status import Status
+from pipelines.failures import fault
+from pipelines.flags import Parser, UsageError
+from pipelines.interruption import carry_out
+from pipelines.last_words import finish, show
 from pipelines.sample import layout, people, rows
 from pipelines.sample.funnels import Library
 
+PROGRAM = "sample_export"
+NOTHING: dict[str, Any] = {
+    "rows": 0, "event_types": 0, "files": 0, "bytes": 0, "persons": 0, "profiles": 0, "devices": 0, "output": None,
+}  # fmt: skip
+"""What ``--json`` says where nothing was written."""
 CODECS = ("null", "deflate", "snappy")
+TRUTH = "truth.json"
 DEFAULT_START = "2026-03-01"
 
 
@@ -58,7 +70,8 @@ def write_export(
     ``rows`` is the approximate total (default: 100 a person and day); each profile and each event type has at least one
     row. ``flush_minutes`` 0 gives one file a type and day, of at most 100,000 rows, for benchmarks.
 
-    Raises ValueError for an argument out of range and FileExistsError where ``output`` is not empty.
+    Raises ValueError for an argument out of range and FileExistsError where ``output`` is not empty. What could not be
+    finished is removed.
     """
     if users < people.FEWEST_PEOPLE:
         raise ValueError(f"--users {users}: the special cases of identity need at least {people.FEWEST_PEOPLE} people")
@@ -76,7 +89,12 @@ def write_export(
     root = pathlib.Path(output)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(f"--output {root} is not an empty folder: name a new one, or remove it first")
-    return _write(root, users, days, seed, codec, rows, flush_minutes, begin)
+    try:
+        return _write(root, users, days, seed, codec, rows, flush_minutes, begin)
+    except BaseException:
+        shutil.rmtree(root / "currents", ignore_errors=True)  # the same command would be refused beside it
+        (root / TRUTH).unlink(missing_ok=True)
+        raise
 
 
 def _midnight(date: str) -> int:
@@ -120,7 +138,7 @@ def _write(
     writer.write(planned)
     truth = population.truth()
     text = json.dumps(truth, ensure_ascii=False, indent=0, sort_keys=True)
-    (root / "truth.json").write_text(text + "\n", encoding="utf-8")
+    (root / TRUTH).write_text(text + "\n", encoding="utf-8")
     counts = np.bincount(planned.event_type, minlength=len(library.types)).tolist()
     return Summary(
         rows_by_type=dict(zip(library.types, counts, strict=True)),
@@ -133,13 +151,8 @@ def _write(
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="sample_export", description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog="sample_export", description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--users", type=int, default=200, metavar="N", help="people (default %(default)s)")
     parser.add_argument("--days", type=int, default=2, metavar="N", help="days from --start on (default %(default)s)")
@@ -154,30 +167,42 @@ def _parser() -> argparse.ArgumentParser:
         help="minutes a file; 0: a file a day (default %(default)s)",
     )
     parser.add_argument("--rows", type=int, metavar="N", help="approximate total (default 100 a person and day)")
+    parser.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = _parser()
-    flags = parser.parse_args(argv)
-    output = flags.output
+def main(argv: Sequence[str]) -> Status:
+    """Run the command; returns its exit status."""
+    end = functools.partial(finish, PROGRAM, argv)
+    told = dict(NOTHING)
     try:
-        summary = write_export(**vars(flags))
-    except (ValueError, FileExistsError) as error:
-        parser.error(str(error))
+        flags = vars(_parser().parse_args(argv))
+        del flags["json"]
+        output = told["output"] = flags["output"]
+        summary = write_export(**flags)
+    except (UsageError, ValueError, FileExistsError) as error:
+        return end(Status.REFUSED, told, message=f"{error}; see --help")
     except OSError as error:
-        print(f"sample_export: cannot write {output}: {error}", file=sys.stderr)
-        return 1
+        return end(Status.FAILED, told, message=f"cannot write {output}: {error}; the same command begins anew")
+    except KeyboardInterrupt:
+        return end(Status.INTERRUPTED, told, message="interrupted: nothing is left; the same command begins anew")
+    except SystemExit:  # --help
+        return end(Status.DONE, told, word="help")
+    except Exception as error:
+        return end(Status.FAILED, told, message=fault(error))
     types = sum(1 for count in summary.rows_by_type.values() if count)
-    print(f"{output}: {summary.rows:,} rows of {types} event types in {summary.files:,} files, {summary.bytes:,} bytes")
-    print(f"{summary.persons:,} people with {summary.profiles:,} profiles on {summary.devices:,} devices (truth.json)")
-    print(", ".join(f"{count:,} {what}" for what, count in summary.special.items()) + " among the rows")
-    return 0
+    show([
+        f"{output}: {summary.rows:,} rows of {types} event types in {summary.files:,} files, {summary.bytes:,} bytes",
+        f"{summary.persons:,} people with {summary.profiles:,} profiles on {summary.devices:,} devices (truth.json)",
+        ", ".join(f"{count:,} {what}" for what, count in summary.special.items()) + " among the rows",
+    ])  # fmt: skip
+    told |= {name: getattr(summary, name) for name in NOTHING if name not in ("output", "event_types")}
+    return end(Status.DONE, {**told, "event_types": types, **summary.special}, word="written")
 
 
 def cli() -> None:
     """The installed command."""
-    sys.exit(main())
+    carry_out(main, PROGRAM, sys.argv[1:], NOTHING)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The ten lines at the end of a run."""
+"""The ten lines at the end of a run, and what ``--json`` says of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from transforms.mixpanel.outcomes import OUTCOMES
 from transforms.run import not_read
 from transforms.stores.store import join
 
@@ -36,6 +37,18 @@ def lines(report: dict[str, Any], output: str) -> list[str]:
     found += [f"look at    {text}" for text in report["warnings"]]
     found.append(f"report     {join(output, 'report.html')}")
     return found
+
+
+def counts(report: dict[str, Any] | None) -> dict[str, Any]:
+    """What ``--json`` says of what is published: rows by outcome, persons, warnings; of None, that nothing is."""
+    found = report or {}
+    identity = found.get("identity") or {}
+    return {
+        **{outcome: (found.get("rows") or {}).get(outcome, 0) for outcome in OUTCOMES},
+        **{name: identity.get(name, 0) for name in ("known_users", "profiles", "anonymous_profiles")},
+        "warnings": found.get("warnings", []),
+        "output": None,
+    }
 
 
 def _n(number: int) -> str:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipelines import currents_to_mixpanel, flags
 from pipelines.exit_status import Status
+from pipelines.last_words import finish
 from pipelines.pass_through import DATAFLOW, OPTIONS, RUNNERS_OF
+from pipelines.summary import counts
 
-_NOT_HERE = frozenset({"help", "runner", "no_wait", "workers", "direct_num_workers", "direct_running_mode", "verbose"})
+_NOT_HERE = frozenset({
+    "help", "runner", "no_wait", "workers", "direct_num_workers", "direct_running_mode", "json", "verbose",
+})  # fmt: skip
 # Of DataflowRunner's: what a launch has no field for. The image is one, but gcloud has no flag for it.
 _OF_THE_RUNNER = frozenset({
     "sdk_container_image", "autoscaling_algorithm", "disk_size_gb", "disk_type", "dataflow_service_options",
@@ -125,11 +128,10 @@ def arguments(launched: Sequence[str]) -> list[str]:
     return [*words, *(["--no_wait"] if "--no_wait" not in words else [])]
 
 
-def main(launched: Sequence[str]) -> int:
+def main(launched: Sequence[str]) -> Status:
     """Submit the job of a launch; returns the command's exit status."""
     try:
         words = arguments(launched)
     except flags.UsageError as error:
-        print(f"currents-to-mixpanel: {error}", file=sys.stderr)
-        return Status.REFUSED
+        return finish(currents_to_mixpanel.PROGRAM, launched, Status.REFUSED, counts(None), message=str(error))
     return currents_to_mixpanel.main(words)

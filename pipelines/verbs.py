@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from pipelines.interruption import heed_from_the_start
+
 
 def cli() -> None:
     """Hand the command line to the verb that it begins with; without one it is the job's."""
+    heed_from_the_start("currents-to-mixpanel", sys.argv[1:])
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in ("run", "deliver", "sample"):
         del sys.argv[1]

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+from pipelines.exit_status import Status
 from transforms.run import blocks_on_disk, progress
 
 LAUNCHER_VARIABLE = "CURRENTS_TO_MIXPANEL_LAUNCHER"
@@ -79,4 +80,4 @@ def _end_with(launcher: int) -> None:
         shutil.rmtree(blocks, ignore_errors=True)
     if told := os.environ.get(progress.FOLDER_VARIABLE):
         shutil.rmtree(os.path.dirname(told), ignore_errors=True)
-    os._exit(1)
+    os._exit(Status.FAILED)

@@ -185,7 +185,7 @@ def test_a_submitter_that_does_not_wait_may_go_away(cluster: Cluster, undisturbe
 def test_a_job_that_refuses_to_publish_says_why(cluster: Cluster) -> None:
     setup = project(cluster.folder / "project")
     status, out, error = ended(cluster.command("--max_reject_share=0", setup=setup))
-    assert status == 1, out
+    assert status == 4, out
     assert "9.62% of 104 rows are rejected or lost, more than --max_reject_share 0 allows" in error
     assert re.search(r"\n  time_invalid: \d+, e\.g\. \S+\.avro row \d+: ", error)
     assert error.endswith(f"(the job is FAILED; look at {cluster.server.endpoint})\n")

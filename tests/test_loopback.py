@@ -57,7 +57,7 @@ def test_many_shards_give_the_same_as_on_the_direct_runner(undisturbed: Source, 
 def test_steps_that_fail_here_are_told_of_once(undisturbed: Source, tmp_path: Path) -> None:
     place = ("--runner=PrismRunner", f"--prism_location={require('prism')}", "--max_reject_share=0")
     status, _, error = ended(submit(tmp_path, undisturbed[0], tmp_path / "out", *place))
-    assert status == 1
+    assert status == 4
     assert error.startswith("currents-to-mixpanel: 9.62% of 104 rows are rejected or lost")
     assert error.count("--max_reject_share") == 1
     assert "Traceback" not in error

@@ -90,7 +90,7 @@ def test_a_package_that_was_imported_before_the_program_began_is_named_with_its_
 ) -> None:
     begin = "import pipelines, currents_to_mixpanel; currents_to_mixpanel.job()"
     done = run([sys.executable, "-c", begin], foreign, installed)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"another package was imported under the name pipelines before this program began, from {foreign}" in (
         done.stderr
     )

@@ -215,9 +215,7 @@ def test_funnels_name_catalogue_types() -> None:
 def test_errors_are_one_line_and_exit_2(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
 ) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        sample_export.main(["--output", str(tmp_path / "out"), *flags])
-    assert exit_.value.code == 2
+    assert sample_export.main(["--output", str(tmp_path / "out"), *flags]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -226,8 +224,6 @@ def test_errors_are_one_line_and_exit_2(
 
 def test_refuses_a_folder_that_holds_something(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(SystemExit) as exit_:
-        sample_export.main(["--output", str(tmp_path)])
-    assert exit_.value.code == 2
+    assert sample_export.main(["--output", str(tmp_path)]) == 2
     assert "is not an empty folder: name a new one, or remove it first" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -130,7 +130,8 @@ def check_rejects(total: Tally, limit: float) -> None:
             f"all {read:,} rows that could be read are rejected" if read else f"no row of {_files(files)} could be read"
         )
         raise TooManyRejects(
-            f"{what}: check --input, mend the export, or leave files out with --skip:\n" + "\n".join(lines)
+            f"{what}: check --input, mend the export, or leave files out with --skip (--max_reject_share 1 publishes "
+            "even that):\n" + "\n".join(lines)
         )
     what = f"{share:.2%} of {read + lost:,} rows" if read else f"{share:.2%} of {files:,} files"
     raise TooManyRejects(

@@ -12,7 +12,7 @@ import orjson
 import psutil
 
 from pipelines.delivery.flags import kinds
-from pipelines.delivery.live import LiveLine
+from pipelines.delivery.live import DeliveryLine
 from pipelines.delivery.redelivery import Redelivery
 from pipelines.flags import UsageError
 from transforms.delivery.answers import of_engage, of_import
@@ -161,7 +161,7 @@ def _send(
     )
     stopping.append(sender)
     ended: BaseException | None = None
-    live = LiveLine(sender, {kind: run.rows(kind) for kind in kinds(flags)}, totals(run, before))
+    live = DeliveryLine(sender, {kind: run.rows(kind) for kind in kinds(flags)}, totals(run, before))
     live.start()
     try:
         alone = True
