@@ -28,7 +28,6 @@ setup(
         "orjson>=3.10",
         "psutil>=6.0",
         "pyarrow>=18",
-        "rich>=13.7",
         "scipy>=1.11",
         "zstandard>=0.23",
     ],

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import abc
+import os
 import sys
 import threading
 import time
-
-from rich.console import Console
-from rich.live import Live as RichLive
-from rich.text import Text
 
 from transforms.run import progress
 from transforms.settings import Plan
@@ -22,13 +19,13 @@ _NAMES = {
 }
 _PLAIN_SECONDS = 10.0
 _LIVE_SECONDS = 0.25
+_WIPE = "\r\x1b[K"
 
 
 class LiveLine(abc.ABC):
     """Draws a line from a thread of its own: in a terminal anew each time, and gone at the end; elsewhere plain."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
         self._stop = threading.Event()
         self._started = time.monotonic()
         self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
@@ -45,13 +42,18 @@ class LiveLine(abc.ABC):
         self._thread.join(timeout=2)
 
     def _draw(self) -> None:
-        if self._console.is_terminal:
-            with RichLive(Text(""), console=self._console, auto_refresh=False, transient=True) as display:
-                while not self._stop.wait(_LIVE_SECONDS):
-                    display.update(Text(self.line(), overflow="ellipsis", no_wrap=True), refresh=True)
-        else:
+        if not sys.stderr.isatty():
             while not self._stop.wait(_PLAIN_SECONDS):
                 print(self.line(), file=sys.stderr, flush=True)
+            return
+        while not self._stop.wait(_LIVE_SECONDS):
+            print(f"{_WIPE}{self._cut()}", end="", file=sys.stderr, flush=True)
+        print(_WIPE, end="", file=sys.stderr, flush=True)
+
+    def _cut(self) -> str:
+        """The line as the terminal has room for it: what is wrapped would not be wiped away."""
+        line, columns = self.line(), _columns()
+        return line if len(line) < columns else f"{line[: max(columns - 2, 0)]}…"
 
 
 class Live(LiveLine):
@@ -96,6 +98,14 @@ class Live(LiveLine):
         first = done["read_ids"][0] / total
         written = done["write_events"][1] / rows_read if rows_read and first >= 1 else 0.0
         return min(0.25 * first + 0.75 * min(written, 1.0), 1.0)
+
+
+def _columns() -> int:
+    """Of the terminal; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _duration(seconds: float) -> str:

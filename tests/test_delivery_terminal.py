@@ -163,10 +163,10 @@ def test_the_line_counts_what_was_before_and_the_time_that_is_left(monkeypatch: 
     now = [0.0]
     monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
     before = {"events": {"acknowledged": 1000, "refused": 7}, "profiles": {"acknowledged": 5, "refused": 5}}
-    line = live.LiveLine(Sending(2000, 3), {"events": 10_000}, before)  # type: ignore[arg-type]
+    line = live.DeliveryLine(Sending(2000, 3), {"events": 10_000}, before)  # type: ignore[arg-type]
     now[0] = 20.0
     assert line.line() == "3,000 of 10,000 acknowledged, 100/s, 10 refused, about 1 min 10 s left, gate at 12,345/s"
-    idle = live.LiveLine(Sending(0, 0), {"events": 10_000}, before)  # type: ignore[arg-type]
+    idle = live.DeliveryLine(Sending(0, 0), {"events": 10_000}, before)  # type: ignore[arg-type]
     assert idle.line() == "1,000 of 10,000 acknowledged, 0/s, 7 refused, gate at 12,345/s"
 
 

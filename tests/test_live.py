@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from pipelines import live
 from pipelines.live import Live
@@ -106,18 +106,26 @@ def test_plain_lines_where_the_output_is_no_terminal(
     assert "\x1b" not in captured.err
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_one_line_in_a_terminal_gone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    monkeypatch.setattr(live, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=60))
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert live._columns() == 80
+    monkeypatch.setattr(live, "_columns", lambda: 40)
     monkeypatch.setattr(live, "_LIVE_SECONDS", 0.02)
     shown = Live(str(tmp_path), PLAN)
     shown.start()
     time.sleep(0.4)
     shown.stop()
     drawn = screen.getvalue()
-    assert "reading ids: 0 of 1,000 files" in drawn
-    assert drawn.endswith("\x1b[2K")  # the line is wiped away
-    assert drawn.count("\n") <= 1
+    lines = drawn.split("\r\x1b[K")
+    assert set(lines) == {"", "reading ids: 0 of 1,000 files, 0 rows,…"}  # 39 columns: the last stays free
+    assert len(lines) > 4
+    assert drawn.endswith("\r\x1b[K")  # the line is wiped away
 
 
 def test_a_reader_never_sees_counts_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
