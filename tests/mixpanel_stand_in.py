@@ -160,7 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         url = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        size = int(self.headers["Content-Length"])
+        body = self.rfile.read(size)
+        if len(body) < size:  # the client died meanwhile
+            self.close_connection = True
+            return
         with self.server.count_lock:
             self.server.requests[url.path] += 1
             count = self.server.requests[url.path]

@@ -136,28 +136,6 @@ def test_too_large_requests_are_split(tmp_path: Path) -> None:
     assert done.report["splits"]["413"] > 0
 
 
-@pytest.mark.parametrize("part", [0.2, 0.5, 0.8])
-def test_after_a_kill_the_same_command_goes_on_in_equal_bytes(part: float, tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", events=4000)
-    with stand_in(None, Faults(delay=0.05)) as server:
-        process = begin(run, server, "--batch_events", "100", "--concurrency", "3")
-        wait_for(server, int(40 * part))
-        kill(process)
-        acknowledged = ledger_rows(run)
-        done = deliver(run, server, "--batch_events", "100")
-        assert done.status == 0, done.err
-        assert len(server.project.events) == 4000
-        assert len(server.bodies) == 40
-        assert sum(server.bodies.values()) <= 40 + 3, "only what was under way is sent again"
-    assert acknowledged > 0
-    assert done.report["events"]["acknowledged"] == 4000
-
-
-def ledger_rows(run: Path) -> int:
-    files = (run / "_delivery" / "424242" / "ledger").glob("*.ndjson")
-    return sum(json.loads(line)[3] for file in files for line in file.read_text().splitlines())
-
-
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_delivery_says_so_and_goes_on(by: signal.Signals, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", events=4000)

@@ -1,9 +1,10 @@
-"""A third of all requests fails, in each way in which requests fail: what arrives is the run, no more and no less."""
+"""30 % of all requests fail, in each way in which requests fail: what arrives is the run, no more and no less."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import zlib
 from collections.abc import Iterator
@@ -22,8 +23,10 @@ from tests.delivered_persons import (
     ledger_lines,
 )  # fmt: skip
 from tests.deliveries import begin, deliver
+from tests.emulators import Emulator, upload
 from tests.mixpanel_project import MixpanelProject
 from tests.mixpanel_stand_in import SLOW_BUT_WHOLE, Faults, StandIn, make_certificate, stand_in
+from transforms.stores.store import join
 
 LIMITS = 4, 2_000_000
 FLAGS = ("--with_profiles", "--batch_events", "4", "--concurrency", "50", "--timeout", "2")
@@ -94,6 +97,58 @@ def test_under_each_fault_the_run_arrives_whole(made_run: WholeRun, tmp_path: Pa
             finally:
                 case.process.kill()
     assert not failed, "\n".join(f"{name}: {words}" for name, words in failed.items())
+
+
+def test_on_object_stores_a_delivery_that_is_killed_under_all_faults_goes_on_and_ends_with_all(
+    made_run: WholeRun, request: pytest.FixtureRequest
+) -> None:
+    with contextlib.ExitStack() as stack:
+        under_way = []
+        for emulator in every_emulator(request):
+            url = emulator.url("run")
+            with emulator.applied():
+                upload(made_run.folder, url)
+            server = stack.enter_context(
+                stand_in(None, Faults(share=0.3, seed=SEED, hang_seconds=2.5, retry_after="1"))
+            )
+            under_way.append((emulator, url, server))
+        for is_killed in (True, False):
+            processes = [
+                begin_there(emulator, url, server, kill_at=30 if is_killed else None)
+                for emulator, url, server in under_way
+            ]
+            ended = [(process.communicate(timeout=300)[1], process.returncode) for process in processes]
+            assert [status for _, status in ended] == [-signal.SIGKILL if is_killed else 0] * len(processes), ended
+        for emulator, url, server in under_way:
+            assert_persons(made_run, server.project)
+            with emulator.applied():
+                assert_ledger(made_run, server, ledger_lines(join(url, "_delivery", "424242")), LIMITS)
+            assert_equal_bytes(made_run, server, LIMITS)
+            assert {"/import reset_within", "/import foreign_json", "/import 429"} <= set(server.answers)
+
+
+def every_emulator(request: pytest.FixtureRequest) -> list[Emulator]:
+    """Those that are there; other tests name the tools that are missing."""
+    found = []
+    for name in ("gcs", "s3", "azure"):
+        with contextlib.suppress(pytest.skip.Exception):
+            found.append(request.getfixturevalue(name))
+    if not found:
+        pytest.skip("no emulator of an object store is there")
+    return found
+
+
+def begin_there(emulator: Emulator, url: str, server: StandIn, kill_at: int | None) -> subprocess.Popen[str]:
+    """Deliver a run on a store; killed when so many requests were answered."""
+    process: list[subprocess.Popen[str]] = []
+
+    def watch(path: str, stage: str, number: int) -> None:
+        if (path, stage, number) == ("/import", "answered", kill_at):
+            process[0].kill()
+
+    server.watch = watch
+    process.append(begin(Path("unused"), server, f"--input={url}", *FLAGS, **emulator.environment))
+    return process[0]
 
 
 def is_poisoned(record: dict[str, Any]) -> bool:
