@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gzip
 import json
 import tracemalloc
@@ -38,7 +39,7 @@ class Forgetful(MixpanelProject):
         return 200, {"code": 200, "num_records_imported": rows, "status": "OK"}
 
 
-class NoBodies(dict[bytes, int]):
+class NoBodies(collections.Counter[bytes]):
     def __setitem__(self, body: bytes, count: int) -> None:
         """So large a body is not kept."""
 

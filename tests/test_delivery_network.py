@@ -159,7 +159,8 @@ def test_where_nobody_says_which_projects_are_known_there_is_a_warning(status: i
 
 def test_a_who_am_i_that_is_not_mixpanels_is_a_warning(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    for said in ({"results": {}}, {"results": {"projects": None}}, {"results": []}):
+    answers: list[dict[str, Any]] = [{"results": {}}, {"results": {"projects": None}}, {"results": []}]
+    for said in answers:
         with stand_in() as server:
             server.me = (200, said)
             done = deliver(run, server)
