@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.delivery import deletions, work
 from pipelines.delivery import flags as command_line
-from pipelines.delivery import work
 from pipelines.delivery.outlook import outlook
 from pipelines.exit_status import Status
 from pipelines.failures import fault
@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> Status:
         return end(*_run(command_line.parse(argv), list(argv)))
     except _REFUSALS as error:
         return end(Status.REFUSED, NOT_KNOWN, message=str(error))
+    except deletions.LimitPassed as error:
+        return end(Status.LIMIT, NOT_KNOWN, message=str(error))
     except KeyboardInterrupt:
         return end(Status.INTERRUPTED, NOT_KNOWN, message="interrupted: the same command goes on")
     except SystemExit:  # --help
@@ -58,6 +60,8 @@ def main(argv: Sequence[str]) -> Status:
 
 def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, Any]]:
     run = open_run(flags.input)
+    if flags.send_deletions or flags.deletion_status:
+        return _deletions(run, flags, shlex.join(["deliver", *argv]))
     if flags.dry_run:
         return Status.DONE, _dry_run(run, flags)
     credentials = from_environment(
@@ -100,6 +104,18 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
         words = f"{not_sent:,} records are not sent yet: give the command without --redeliver"
         return _say(words, Status.LOOK), {**told, "message": words}
     return Status.DONE, told
+
+
+def _deletions(run: DeliveredRun, flags: argparse.Namespace, command: str) -> tuple[Status, dict[str, Any]]:
+    if flags.dry_run:
+        outcome = deletions.forecast(run, flags)
+    else:
+        outcome = (deletions.send if flags.send_deletions else deletions.status)(run, flags, command)
+    show(outcome.lines)
+    status, words = outcome.status()
+    if not words:
+        return status, outcome.told
+    return _say(words, status), {"message": words, **outcome.told}
 
 
 def _dry_run(run: DeliveredRun, flags: argparse.Namespace) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.deletion_commands import GDPR
 from tests.delivered_persons import WholeRun, copied, make_run
+from tests.deliveries import ACCOUNT, TOKEN
 from tests.emulators import azure, gcs, s3, store_emulator
+from tests.mixpanel_stand_in import StandIn, stand_in
 from tests.several_units import Source, cut_small, published, run, write_source
 
 __all__ = ["azure", "gcs", "s3", "store_emulator"]
@@ -47,3 +51,15 @@ def no_progress_lines(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
     """On a busy machine a run may take long enough to print one among what a test expects to read."""
     if request.path.name != "test_live.py":
         monkeypatch.setattr("pipelines.live._PLAIN_SECONDS", 3600.0)
+
+
+@pytest.fixture
+def deletion_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A stand-in of Mixpanel whose credentials are set; commands of this process wait for nothing between requests."""
+    monkeypatch.setattr("transforms.delivery.deletion_requests.SECONDS_APART", 0.0)
+    monkeypatch.setattr("transforms.delivery.deletion_requests.backoff", lambda attempt, rng: 0.01)
+    with stand_in() as server:
+        project = server.project
+        for name, value in ((ACCOUNT, project.account), (TOKEN, project.token), (GDPR, project.gdpr_token)):
+            monkeypatch.setenv(name, value)
+        yield server

@@ -48,6 +48,12 @@ def update(number: int) -> dict[str, Any]:
     return {"$distinct_id": f"u{number}", "$ip": "0", "$ignore_time": True, "$set": {"$city": f"Köln {number}"}}
 
 
+def deletion(distinct_id: str, user_id: str = "p1", whole: bool = True, via: str = "own") -> dict[str, Any]:
+    """One line of ``deletions/``."""
+    ids = {"distinct_id": distinct_id, "user_id": user_id}
+    return {**ids, "time": 1_772_323_200, "via": via, "whole_person": whole}
+
+
 def write_run(folder: Path, events: int = 1000, files: int = 2, profiles: int = 20, tag: str | None = "t1") -> Path:
     """A published run of so many events in so many files."""
     contents: dict[str, list[dict[str, Any]]] = {}

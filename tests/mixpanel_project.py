@@ -44,6 +44,11 @@ class MixpanelProject:
     updates: int = 0  # profile updates taken, repeated ones included
     taken_updates: Counter[str] = dataclasses.field(default_factory=Counter)  # as JSON without $token
     deletions: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # task → distinct ids
+    deletion_state: str = "SUCCESS"  # of every task
+    deletion_shape: str = "schema"  # or "page": Mixpanel's schema and its page show two shapes of the answer
+    deletion_words: str = "distinct_ids holds what is no id"
+    deletion_refuses: Callable[[str], bool] = lambda distinct_id: False
+    deletion_project: str | None = None  # what the answers name as the token's project, where it is another
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def take_events(self, body: bytes) -> Answer:
@@ -103,10 +108,24 @@ class MixpanelProject:
         """POST to the deletion API: a task for at most 1,999 ids."""
         if not 0 < len(distinct_ids) <= MAX_DELETIONS:
             return 400, {"status": "error", "error": f"1 to {MAX_DELETIONS} distinct_ids"}
+        if any(map(self.deletion_refuses, distinct_ids)):
+            return 400, {"status": "error", "error": self.deletion_words}
         with self._lock:
             task = str(1000 + len(self.deletions))
             self.deletions[task] = distinct_ids
+        if self.deletion_shape == "page":
+            return 200, {"status": "ok", "results": [{**self._job(task), "status": "PENDING"}]}
         return 201, {"status": "ok", "results": {"task_id": task}}
+
+    def deletion(self, task: str) -> Answer:
+        """GET of a task: its state and ids."""
+        if task not in self.deletions:
+            return 200, {"status": "ok", "results": {"status": "NOT_FOUND", "distinct_ids": []}}
+        return 200, {"status": "ok", "results": {**self._job(task), "distinct_ids": self.deletions[task]}}
+
+    def _job(self, task: str) -> dict[str, Any]:
+        project = int(self.deletion_project or self.project_id)
+        return {"tracking_id": task, "status": self.deletion_state, "project_id": project, "compliance_type": "GDPR"}
 
     def persons(self) -> dict[EventKey, str]:
         """The person of every event, by the project's ID merge."""

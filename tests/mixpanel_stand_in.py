@@ -56,7 +56,8 @@ class Faults:
     retry_after: str | None = None
     hang_seconds: float = 3.0  # of an answer that does not come, or comes by halves in twice the time
     delay: float = 0.0  # seconds before each answer
-    withdrawn_after: int | None = None  # requests to /import until the credentials are refused
+    withdrawn_after: int | None = None  # requests to a path until the credentials are refused
+    states_too: bool = False  # whether a question for a deletion's state meets faults too
     forbidden: bool = False  # 403 to every request
 
     def __post_init__(self) -> None:
@@ -113,6 +114,7 @@ class StandIn(ThreadingHTTPServer):
         self.bodies: Counter[bytes] = Counter()  # each gzipped /import body, opened, and how often it came
         self.update_bodies: Counter[bytes] = Counter()  # likewise of /engage
         self.watch: Watch = _nobody
+        self.deletion_moments: list[float] = []  # monotonic times of the requests to the deletion API
         self.count_lock = threading.Lock()
         self.me: Answer | None = None  # what /api/app/me answers in place of the truth
         self._tls = None
@@ -150,10 +152,13 @@ class _Handler(BaseHTTPRequestHandler):
             known = self._user() == project.account
             self._send(*((200, {"status": "ok", "results": {"projects": projects}}) if known else _unauthorised()))
         elif path.startswith("/api/app/data-deletions/v3.0/"):
-            task = path.rstrip("/").rsplit("/", 1)[-1]
-            known = task in project.deletions
-            results = {"status": "SUCCESS" if known else "NOT_FOUND", "distinct_ids": project.deletions.get(task, [])}
-            self._send(200, {"status": "ok", "results": results})
+            self._note_deletion()
+            may = self._may_delete(parse_qs(urlsplit(self.path).query).get("token", [""])[-1])
+            fault = self.server.faults.meet(path) if self.server.faults.states_too else None
+            if fault is not None and fault.isdigit():
+                self._fault(path, fault, b"")
+            else:
+                self._send(*(project.deletion(path.rstrip("/").rsplit("/", 1)[-1]) if may else _unauthorised()))
         else:
             self._send(404, {"error": "no such page"})
 
@@ -183,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         status, answer = self._answer(url.path.rstrip("/"), query, body, count)
         self._reach(url.path, "taken", count)
-        if fault is None or status != 200:
+        if fault is None or status not in (200, 201):
             self._send(status, answer)
         else:
             self._fault(url.path, fault, json.dumps(answer).encode())
@@ -227,8 +232,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, {"status": 0, "error": "compressed data is not supported"}
             return project.take_updates(body)
         if path == "/api/app/data-deletions/v3.0":
-            right = self.headers.get("Authorization") == f"Bearer {project.gdpr_token}"
-            if not right or query.get("token") != project.token:
+            self._note_deletion()
+            withdrawn = faults.withdrawn_after is not None and count > faults.withdrawn_after
+            if withdrawn or not self._may_delete(query.get("token", "")):
                 return _unauthorised()
             return project.delete(json.loads(body)["distinct_ids"])
         return 404, {"error": "no such page"}
@@ -236,6 +242,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _user(self) -> str | None:
         kind, _, value = (self.headers.get("Authorization") or "").partition(" ")
         return base64.b64decode(value).decode() if kind == "Basic" else None
+
+    def _may_delete(self, token: str) -> bool:
+        project = self.server.project
+        return self.headers.get("Authorization") == f"Bearer {project.gdpr_token}" and token == project.token
+
+    def _note_deletion(self) -> None:
+        with self.server.count_lock:
+            self.server.deletion_moments.append(time.monotonic())
 
     def _may_import(self, query: dict[str, str]) -> bool:
         project, user = self.server.project, self._user()

@@ -18,8 +18,8 @@ def parser() -> Parser:
     """Every flag of the command, in the groups of its help."""
     flags = Parser(
         prog="currents-to-mixpanel deliver",
-        description="Posts a finished run to a Mixpanel project. Credentials come from MIXPANEL_SERVICE_ACCOUNT and "
-        "MIXPANEL_TOKEN, or from files that these names with _FILE name.",
+        description="Posts a finished run to a Mixpanel project. Credentials come from MIXPANEL_SERVICE_ACCOUNT, "
+        "MIXPANEL_TOKEN and (for deletions) MIXPANEL_GDPR_TOKEN, or from files that these names with _FILE name.",
         allow_abbrev=False,
     )
     group = flags.add_argument_group("what is sent where")
@@ -36,6 +36,17 @@ def parser() -> Parser:
     group.add_argument("--records", metavar="FILE", help="with --redeliver: lines of refused/, with mended records")
     group.add_argument("--ledger", metavar="DIR", help="where the ledger goes (default: RUN/_delivery)")
     group.add_argument("--endpoint", metavar="URL", help="a stand-in or proxy on this machine, instead of Mixpanel")
+
+    group = flags.add_argument_group("deletions, which go alone")
+    group.add_argument(
+        "--send_deletions", action="store_true", help="ask Mixpanel to delete the persons that deletions/ has whole"
+    )
+    group.add_argument("--confirmed", metavar="FILE", help="lists every id that may be deleted, a line each")
+    group.add_argument(
+        "--delete_at_most", type=int, metavar="N", help="do not ask, and change nothing where there are more ids"
+    )
+    group.add_argument("--stale_deletions", action="store_true", help="allow a run that is older than 7 days")
+    group.add_argument("--deletion_status", action="store_true", help="ask for the state of what was asked for before")
 
     group = flags.add_argument_group("how")
     group.add_argument("--dry_run", action="store_true", help="say what would be sent, and send nothing")
@@ -77,7 +88,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         known = [flag for action in flags._actions for flag in action.option_strings if flag.startswith("--")]
         near = difflib.get_close_matches(name, known, 1)
         if any(word in name.lower() for word in ("secret", "token", "password", "account", "key")):
-            raise UsageError(f"{name} is not a flag: secrets go into MIXPANEL_SERVICE_ACCOUNT or MIXPANEL_TOKEN")
+            raise UsageError(
+                f"{name} is not a flag: secrets go into MIXPANEL_SERVICE_ACCOUNT, MIXPANEL_TOKEN or MIXPANEL_GDPR_TOKEN"
+            )
         raise UsageError(f"{name} is not a flag{f': did you mean {near[0]}?' if near else ': --help lists them'}")
     if not found.project_id.isdecimal():
         raise UsageError(f"--project_id {found.project_id} is not a number: copy it from the project's settings")
@@ -95,7 +108,24 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"--endpoint {found.endpoint} is not on this machine: give http(s)://127.0.0.1:PORT")
     if found.records is not None and found.redeliver is None:
         raise UsageError("--records goes with --redeliver refused")
+    _check_deletions(found)
     return found
+
+
+def _check_deletions(found: argparse.Namespace) -> None:
+    verb = "--send_deletions" if found.send_deletions else "--deletion_status" if found.deletion_status else None
+    for name in ("with_profiles", "only", "redeliver", "records"):
+        if verb and getattr(found, name):
+            raise UsageError(f"{verb} goes alone: give --{name} in a command of its own")
+    if found.send_deletions and found.deletion_status:
+        raise UsageError("--send_deletions asks for the states itself: leave --deletion_status out")
+    if found.deletion_status and found.dry_run:
+        raise UsageError("--deletion_status changes nothing: leave --dry_run out")
+    for name in ("confirmed", "delete_at_most", "stale_deletions"):
+        if not found.send_deletions and getattr(found, name) not in (None, False):
+            raise UsageError(f"--{name} goes with --send_deletions")
+    if found.delete_at_most is not None and found.delete_at_most < 0:
+        raise UsageError(f"--delete_at_most {found.delete_at_most}: give the number of ids that may be deleted")
 
 
 def kinds(flags: argparse.Namespace) -> tuple[str, ...]:

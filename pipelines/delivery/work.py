@@ -98,8 +98,8 @@ def check_project(flags: argparse.Namespace, credentials: Credentials) -> str | 
     return None
 
 
-def check_token(folder: str, credentials: Credentials) -> None:
-    """Hold the token against the one that the delivery was begun with.
+def check_token(folder: str, credentials: Credentials, *, keep: bool = True) -> None:
+    """Hold the token against the one that the delivery was begun with; ``keep`` seals it where it is the first.
 
     Raises:
         OtherDelivery: it is another.
@@ -110,7 +110,8 @@ def check_token(folder: str, credentials: Credentials) -> None:
     store = store_for(path)
     sealed = store.get(path)
     if sealed is None:
-        store.put_if_absent(path, seal(credentials.token))
+        if keep:
+            store.put_if_absent(path, seal(credentials.token))
     elif not is_sealed(credentials.token, sealed):
         raise OtherDelivery(
             "this delivery was begun with another MIXPANEL_TOKEN: set that one, or give a new --ledger, which sends "
@@ -137,7 +138,7 @@ def deliver(
             again.check()
         started = time.monotonic()
         figures, ended = _send(run, flags, credentials, folder, lease, before, again)
-        return _report(run, flags, folder, command, figures, time.monotonic() - started, ended), folder, ended
+        return write_report(run, flags, folder, command, figures, time.monotonic() - started, ended), folder, ended
     finally:
         lease.release()
 
@@ -228,10 +229,11 @@ def _batches(run: DeliveredRun, kind: str, most: tuple[int, int], before: State)
             raise Damaged(f"{file.path} has {rows:,} lines, and {file.rows:,} by the manifest")
 
 
-def _report(
+def write_report(
     run: DeliveredRun, flags: argparse.Namespace, folder: str, command: str, figures: Figures, seconds: float,
     ended: BaseException | None,
 ) -> dict[str, Any]:  # fmt: skip
+    """Write what became of all records, and what is refused as things stand; returns the report."""
     state = read_state(folder)
     found = totals(run, state)
     messages, examples = write_refused(folder, state)
@@ -255,11 +257,24 @@ def _report(
         **sent(figures, seconds),
         "messages": messages,
         "peak_memory_bytes": _peak_memory(),
+        "deletions": (read_report(folder) or {}).get("deletions"),
     }
+    put_report(folder, report, examples)
+    return report
+
+
+def read_report(folder: str) -> dict[str, Any] | None:
+    """The report that is there; None where there is none."""
+    content = store_for(folder).get(join(folder, "report.json"))
+    return orjson.loads(content) if content else None
+
+
+def put_report(folder: str, report: dict[str, Any], examples: list[dict[str, Any]]) -> None:
+    """Replace ``report.json`` and ``report.html``; ``examples`` are refused records."""
     store = store_for(folder)
     store.put(join(folder, "report.json"), orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    store.put(join(folder, "report.html"), page(report, examples, next_step(status)).encode("utf-8", "replace"))
-    return report
+    html = page(report, examples, next_step(report["status"]))
+    store.put(join(folder, "report.html"), html.encode("utf-8", "replace"))
 
 
 def _peak_memory() -> int:

@@ -54,9 +54,15 @@ def _of(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, rows
         except ValueError:
             return Answer(Verdict.AGAIN, words=f"{status} with an answer that is no JSON: {_text(body)}")
         return taken(status, said, lines, rows)
-    words = f"{status} {_error(body)}".strip()
     if status == 413:
+        words = f"{status} {words_of(body)}".strip()
         return Answer(Verdict.SPLIT, words=words) if rows > 1 else Answer(Verdict.TAKEN, ((0, words),))
+    return of_status(status, headers, body)
+
+
+def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    """What a status means that says nothing of single records: the whole request again after a while, or stop."""
+    words = f"{status} {words_of(body)}".strip()
     if status in (408, 429) or status >= 500:
         return Answer(Verdict.AGAIN, words=words, retry_after=_seconds(headers))
     return Answer(Verdict.STOP, words=words)
@@ -159,7 +165,8 @@ def _whole_words(said: dict[str, Any]) -> str:
     return str(said.get("error") or said.get("status") or "refused without a word")[:_LONGEST_WORDS]
 
 
-def _error(body: bytes) -> str:
+def words_of(body: bytes) -> str:
+    """What an answer says of itself, in one line."""
     try:
         said = orjson.loads(body)
     except ValueError:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import orjson
 
-SERVICE_ACCOUNT, TOKEN = "MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_TOKEN"
+SERVICE_ACCOUNT, TOKEN, GDPR_TOKEN = "MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_TOKEN", "MIXPANEL_GDPR_TOKEN"
 
 
 class NoCredentials(Exception):
@@ -41,11 +41,12 @@ class Secret:
 
 
 class Credentials:
-    """What authorises /import and /engage; either part may be None, not both."""
+    """What authorises /import and /engage, of which either may be None, not both; and with a token the deletions."""
 
-    def __init__(self, service_account: Secret | None, token: Secret | None) -> None:
+    def __init__(self, service_account: Secret | None, token: Secret | None, gdpr_token: Secret | None = None) -> None:
         self.service_account = service_account
         self.token = token
+        self.gdpr_token = gdpr_token
 
     def __repr__(self) -> str:
         return f"Credentials(service_account={self.service_account is not None}, token={self.token is not None})"
@@ -62,7 +63,7 @@ class Credentials:
     def veil(self, text: str) -> str:
         """A text of somebody else's, in which no secret of ours stands: services and proxies quote what they refuse."""
         shown = text
-        for secret in (self.service_account, self.token):
+        for secret in (self.service_account, self.token, self.gdpr_token):
             if secret is not None:
                 whole = secret.reveal()
                 parts = [whole, *whole.split(":", 1)[1:], base64.b64encode(whole.encode()).decode()]
@@ -80,8 +81,8 @@ def from_environment(environment: Mapping[str, str], *, token_only: bool, profil
     account, token = _secret(environment, SERVICE_ACCOUNT), _secret(environment, TOKEN)
     if account is not None and not re.fullmatch(r"[^\s:]+:\S+", account.reveal()):
         raise NoCredentials(f"{SERVICE_ACCOUNT} has not the form USER:SECRET: set it as Mixpanel showed both")
-    if token is not None and not re.fullmatch(r"[\w-]+", token.reveal(), re.ASCII):
-        raise NoCredentials(f"{TOKEN} has not the form of a project token: copy it from the project's settings")
+    if token is not None:
+        _check_token(token)
     if account is None and token is None:
         raise NoCredentials(
             f"no credentials: set {SERVICE_ACCOUNT} (USER:SECRET) or {SERVICE_ACCOUNT}_FILE; a project token in "
@@ -95,6 +96,31 @@ def from_environment(environment: Mapping[str, str], *, token_only: bool, profil
     if profiles and token is None:
         raise NoCredentials(f"profiles are sent with the project's token: set {TOKEN} or {TOKEN}_FILE")
     return Credentials(None if token_only else account, token) if token is not None else Credentials(account, None)
+
+
+def for_deletions(environment: Mapping[str, str]) -> Credentials:
+    """The project's token and the token of the deletion API.
+
+    Raises:
+        NoCredentials: one is missing, or has not its form.
+    """
+    token, gdpr_token = _secret(environment, TOKEN), _secret(environment, GDPR_TOKEN)
+    if gdpr_token is None:
+        raise NoCredentials(
+            f"deletions are authorised by a token of their own: set {GDPR_TOKEN} or {GDPR_TOKEN}_FILE (in Mixpanel: "
+            "your profile, Data & Privacy; it lasts a year)"
+        )
+    if not re.fullmatch(r"[\w.~+/=-]+", gdpr_token.reveal(), re.ASCII):
+        raise NoCredentials(f"{GDPR_TOKEN} has not the form of an OAuth token: copy it from your profile in Mixpanel")
+    if token is None:
+        raise NoCredentials(f"deletions are made in the project of the project's token: set {TOKEN} or {TOKEN}_FILE")
+    _check_token(token)
+    return Credentials(None, token, gdpr_token)
+
+
+def _check_token(token: Secret) -> None:
+    if not re.fullmatch(r"[\w-]+", token.reveal(), re.ASCII):
+        raise NoCredentials(f"{TOKEN} has not the form of a project token: copy it from the project's settings")
 
 
 def _secret(environment: Mapping[str, str], name: str) -> Secret | None:

@@ -121,7 +121,7 @@ def open_run(folder: str) -> DeliveredRun:
     digest = hashlib.sha256(orjson.dumps([[path, rows, sha256] for path, rows, _, sha256 in entries])).hexdigest()
     files = {
         kind: tuple(RunFile(*entry) for entry in entries if entry[0].startswith(f"{kind}/") and entry[1])
-        for kind in KINDS
+        for kind in (*KINDS, "deletions")
     }
     return DeliveredRun(store.absolute(folder), files, digest, _report(join(folder, "report.json")))
 

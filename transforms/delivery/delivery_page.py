@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from transforms.delivery.deletion_page import deletions
 from transforms.delivery.delivered_run import KINDS
 from transforms.run.report_charts import bars, legend
 from transforms.run.report_markup import (
@@ -54,6 +55,7 @@ def page(report: dict[str, Any], examples: Sequence[dict[str, Any]], next_step: 
         + section("next", "What to do next", _next(report, next_step))
         + section("became", "What became of all records", _became(report))
         + section("refused", "Refused records", _refused(report, examples))
+        + section("deletions", "Deletions", deletions(report.get("deletions")))
         + section("minutes", "By minute", _by_minute(report["per_minute"]))
         + section("requests", "Requests", _requests(report))
         + "</main>\n<footer><p>The same figures are in report.json. All times are UTC.</p></footer>\n</body>\n</html>\n"

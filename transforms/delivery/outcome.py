@@ -58,6 +58,14 @@ def write_refused(folder: str, state: State) -> tuple[dict[str, int], list[dict[
     return messages, examples
 
 
+def examples_of_refused(folder: str, state: State) -> list[dict[str, Any]]:
+    """Some records that are refused as things stand, as ``write_refused`` gives them."""
+    examples: list[dict[str, Any]] = []
+    for _ in _refused_lines(folder, state, {}, examples):
+        pass
+    return examples
+
+
 def _refused_lines(
     folder: str, state: State, messages: dict[str, int], examples: list[dict[str, Any]]
 ) -> Iterator[bytes]:
