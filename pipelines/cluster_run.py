@@ -89,7 +89,7 @@ def _submit(units: Work, context: RunContext, options: Options, servers: list[An
             f"interrupted while the job was submitted: nothing is published; {_look(where)} whether it was taken"
         ) from None
     except grpc.FutureTimeoutError as error:
-        raise JobFailed(f"{where.runner}: what answers at {where.console} is no job server") from error
+        raise JobFailed(f"{where.runner}: what answers at {where.console} is not a job server") from error
     except Exception as error:
         why = "; ".join(filter(None, [_words(error), *(job_cause(text) for text in said)]))
         if where.runner == PRISM and "prism_location" not in where.given:
@@ -332,7 +332,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _tell(what: str, text: str) -> None:
-    """Print a line, unless nobody reads on: that is no reason to leave a job alone that was submitted."""
+    """Print a line, unless nobody reads on: that is not a reason to leave a job alone that was submitted."""
     try:
         print(f"{what:<10} {text}", flush=True)
     except BrokenPipeError:

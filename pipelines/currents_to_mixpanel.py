@@ -193,13 +193,15 @@ def _is_published(output: str, digest: str, work: Work = ()) -> bool:
 def _check_truth(path: str) -> None:
     content = store_for(path).get(path)
     if content is None:
-        raise UsageError(f"--truth {path} is no file")
+        raise UsageError(f"--truth {path} is not a file")
     try:
         truth = json.loads(content)
     except ValueError as error:
-        raise UsageError(f"--truth {path} is no JSON ({error}): give an object of profile to person") from None
+        raise UsageError(f"--truth {path} is not JSON ({error}): give an object of profile to person") from None
     if not isinstance(truth, dict) or not all(isinstance(person, str) for person in truth.values()):
-        raise UsageError(f"--truth {path} is no JSON object of profile to person, such as a sample export's truth.json")
+        raise UsageError(
+            f"--truth {path} is not a JSON object of profile to person, such as a sample export's truth.json"
+        )
 
 
 def _command(options: Options) -> str:

@@ -79,7 +79,7 @@ def passes_limit(error: BaseException | str) -> bool:
 
 
 def cause(error: BaseException) -> str:
-    """The message of the exception behind an error; one that is no refusal of this program's own is named as a fault.
+    """The message of the exception behind an error; one that is not a refusal of ours is named as a fault.
 
     >>> cause(RuntimeError("transforms.stores.store.Changed: in/a.avro changed: run again [while running 'Read']"))
     'in/a.avro changed: run again'

@@ -134,7 +134,7 @@ def parser() -> Parser:
         "--crowd_ids",
         choices=("keep", "drop"),
         default="keep",
-        help="drop: an external id of a crowd is no known user (default keep, with a warning)",
+        help="drop: an external id of a crowd is not a known user (default keep, with a warning)",
     )
     group.add_argument(
         "--truth", metavar="FILE", help="a JSON file, profile to person, to score the identities against"
@@ -170,7 +170,7 @@ def _share(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share: write a number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a share: write a number from 0 to 1")
     return value
 
 
@@ -182,5 +182,5 @@ def _megabytes(text: str) -> int:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no count: write a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text} is not a count: write a whole number from 1 on")
     return int(text)

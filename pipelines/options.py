@@ -160,7 +160,7 @@ def check_event_types(wanted: Sequence[str] | None, found: Sequence[str]) -> Non
     for name in wanted or ():
         if not any(re.fullmatch(glob_regex(name), kind) for kind in known):
             near = difflib.get_close_matches(name, known, 1, 0.5)
-            raise UsageError(f"--event_types {name} is no event type{f': did you mean {near[0]}?' if near else ''}")
+            raise UsageError(f"--event_types {name} is not an event type{f': did you mean {near[0]}?' if near else ''}")
 
 
 def _flags(parser: argparse.ArgumentParser) -> list[str]:
@@ -177,18 +177,18 @@ def _refuse_secrets(argv: Sequence[str], parser: argparse.ArgumentParser) -> Non
         if name in SECRET_FLAGS:
             raise UsageError(f"{flag} would put a secret into logs: use the environment variable {SECRET_FLAGS[name]}")
         if _SECRET_WORDS.search(name):
-            raise UsageError(f"{flag} is no flag, and secrets do not go into flags: use the environment")
+            raise UsageError(f"{flag} is not a flag, and secrets do not go into flags: use the environment")
 
 
 def _refuse_unknown(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Before anything else: a mistyped --input is no missing one."""
+    """Before anything else: a mistyped --input is not a missing one."""
     flags = _flags(parser)
     for word in argv:
         flag = word.split("=", 1)[0]
         if len(flag) < 2 or flag[0] != "-" or flag[1].isdigit() or flag in flags or flag == "-h":
             continue
         near = difflib.get_close_matches("--" + flag.lstrip("-").replace("-", "_"), flags, 1, 0.6)
-        raise UsageError(f"{flag} is no flag{f': did you mean {near[0]}?' if near else ': --help lists them'}")
+        raise UsageError(f"{flag} is not a flag{f': did you mean {near[0]}?' if near else ': --help lists them'}")
 
 
 def _list(flag: str, text: str) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ def _time(flag: str, text: str) -> int:
         moment = datetime.datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
     except ValueError:
         raise UsageError(
-            f"{flag} {text} is no time: write UNIX seconds or ISO 8601, e.g. 2026-03-01T17:00:00Z"
+            f"{flag} {text} is not a time: write UNIX seconds or ISO 8601, e.g. 2026-03-01T17:00:00Z"
         ) from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)).timestamp())
 
@@ -220,7 +220,7 @@ def _hour(flag: str, text: str | None) -> int | None:
     if text is None:
         return None
     if re.fullmatch(r"\d{1,8}", text):  # as seconds, an hour of 1970: surely a date meant otherwise
-        raise UsageError(f"{flag} {text} is no hour: write e.g. 2026-03-01 or 2026-03-01-17")
+        raise UsageError(f"{flag} {text} is not an hour: write e.g. 2026-03-01 or 2026-03-01-17")
     return _time(flag, re.sub(r"^(\d{4}-\d\d-\d\d)-(\d\d)$", r"\1T\2:00", text))
 
 

@@ -231,5 +231,5 @@ def _taking(option: PassThrough) -> dict[str, Any]:
 
 def _whole(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text} is no count: write a whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text} is not a count: write a whole number from 0 on")
     return int(text)

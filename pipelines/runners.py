@@ -208,7 +208,7 @@ def _check_environment(found: Submission) -> None:
         raise UsageError("--runner PortableRunner needs --job_endpoint HOST:PORT, the job server to submit to")
     for name in ("job_endpoint", "artifact_endpoint"):
         if name in given and not _ADDRESS.match(given[name]):
-            raise UsageError(f"--{name} {given[name]} is no address: write HOST:PORT, e.g. localhost:8099")
+            raise UsageError(f"--{name} {given[name]} is not an address: write HOST:PORT, e.g. localhost:8099")
     for name in _ENDPOINTS:
         _check_endpoint(name, given.get(name, ""))
     config, kind = given.get("environment_config"), given.get("environment_type")
@@ -235,7 +235,9 @@ def _check_environment(found: Submission) -> None:
         if not isinstance(command, str) or not command:
             raise UsageError('--environment_config of PROCESS is JSON with a command: {"command": "the boot program"}')
     if kind == "EXTERNAL" and config and not config.lstrip().startswith("{") and not _ADDRESS.match(config):
-        raise UsageError(f"--environment_config {config} is no address: EXTERNAL takes the HOST:PORT of a worker pool")
+        raise UsageError(
+            f"--environment_config {config} is not an address: EXTERNAL takes the HOST:PORT of a worker pool"
+        )
 
 
 def _check_endpoint(name: str, text: str) -> None:
@@ -243,7 +245,7 @@ def _check_endpoint(name: str, text: str) -> None:
         url = _url("" if text in _FLINK_INSIDE else text)
         password, _ = url.password, url.port
     except ValueError as error:  # no port, or brackets that do not close
-        raise UsageError(f"--{name} {text} is no address ({error}): write one host and its port") from None
+        raise UsageError(f"--{name} {text} is not an address ({error}): write one host and its port") from None
     if password is not None:
         raise UsageError(f"--{name} would put a password into logs: write the address without it")
 
@@ -256,7 +258,7 @@ def _check_files(found: Submission) -> None:
                 f"--setup_file {setup} must be called setup.py, as Beam will have it: name this program's own"
             )
         if not os.path.isfile(setup):
-            raise UsageError(f"--setup_file {setup} is no file: name the setup.py of this program's source")
+            raise UsageError(f"--setup_file {setup} is not a file: name the setup.py of this program's source")
         if importlib.util.find_spec("setuptools") is None:
             raise UsageError(
                 "--setup_file needs setuptools in this environment, to build the package: pip install setuptools, or "
@@ -264,12 +266,12 @@ def _check_files(found: Submission) -> None:
             )
     for package in found.given.get("extra_package", []):
         if not package.endswith(_PACKAGES):
-            raise UsageError(f"--extra_package {package} is no package: it ends in one of {', '.join(_PACKAGES)}")
+            raise UsageError(f"--extra_package {package} is not a package: it ends in one of {', '.join(_PACKAGES)}")
         if not os.path.isfile(package):
-            raise UsageError(f"--extra_package {package} is no file")
+            raise UsageError(f"--extra_package {package} is not a file")
     requirements = found.given.get("requirements_file")
     if requirements is not None and not os.path.isfile(requirements):
-        raise UsageError(f"--requirements_file {requirements} is no file")
+        raise UsageError(f"--requirements_file {requirements} is not a file")
 
 
 def _check_waiting(found: Submission) -> None:

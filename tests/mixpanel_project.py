@@ -46,7 +46,7 @@ class MixpanelProject:
     deletions: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # task → distinct ids
     deletion_state: str = "SUCCESS"  # of every task
     deletion_shape: str = "schema"  # or "page": Mixpanel's schema and its page show two shapes of the answer
-    deletion_words: str = "distinct_ids holds what is no id"
+    deletion_words: str = "distinct_ids holds what is not an id"
     deletion_refuses: Callable[[str], bool] = lambda distinct_id: False
     deletion_project: str | None = None  # what the answers name as the token's project, where it is another
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)

@@ -54,7 +54,7 @@ def check_event(line: bytes, now: int) -> None:
     assert len(name.encode()) <= 255, f"event name over 255 bytes: {name!r}"
     assert name not in MERGE_VERBS, f"{name} makes /import refuse the whole batch on a Simplified project"
     assert not name.startswith(("$", "mp_")), f"event name is reserved: {name!r}"
-    assert isinstance(properties, dict), "properties is no object"
+    assert isinstance(properties, dict), "properties is not an object"
     assert len(properties) <= 250, f"{len(properties)} properties: with those that importers add more than 254"
     for key, value in properties.items():
         _check_key(key)
@@ -150,7 +150,7 @@ def _parse(line: bytes, max_bytes: int) -> dict[str, Any]:
 
 
 def _refuse_constant(constant: str) -> None:
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

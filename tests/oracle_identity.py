@@ -47,7 +47,7 @@ EARLIEST_TIME = 31_536_000  # 1971-01-01T00:00Z
 class Row(NamedTuple):
     """One decodable row; ``record`` holds its columns with 32-bit floats already in shortest form.
 
-    ``no_id``: words that are no ids in this run. ``crowd``: external ids that the run drops.
+    ``no_id``: words that are not ids in this run. ``crowd``: external ids that the run drops.
     ``broken`` are its columns that had a text that is not UTF-8.
     """
 

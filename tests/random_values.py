@@ -9,7 +9,7 @@ from typing import Any
 
 PROFILES = (*(f"5f0c1e2a9d3b4c5d6e7f80{number:02}" for number in range(16)), "same-string", "user_id:x", "Ünïcode")
 KNOWN_USERS = ("alice", "Alice", " alice", "bob", "bob\x00", "cé", "ce\u0301", "same-string", "10", "日本", "eve@x.io")
-# Words of nobody, and external ids that are no known users.
+# Words of nobody, and external ids that are not known users.
 NO_USERS = ("Guest", "[object Object]", "\u00a0NaN ", "(not set)", "$device:5f0001", " $device:x", "$devices")
 STOCK_DEVICES = ("9774d56d682e549c", "9774D56D682E549C ", "0123456789ABCDEF", "02:00:00:00:00:00")
 DEVICES = ("phone-a", "PHONE-A", "phone-b", "tablet", "tablet\x00", "same-string", "kiosk", "kiosk", "laptop ", "📱")

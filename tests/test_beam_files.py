@@ -169,7 +169,7 @@ def test_hdfs_is_found_through_the_environment(monkeypatch: pytest.MonkeyPatch) 
 def test_what_beam_does_not_know_is_refused(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"HDFS_HOST": "namenode", "HDFS_PORT": "9870", "HDFS_USER": "me"}.items():
         monkeypatch.setenv(name, value)  # of Beam's extra hadoop nothing is installed
-    with pytest.raises(Denied, match=f"{scheme}:// is no store that this program or Beam can reach") as caught:
+    with pytest.raises(Denied, match=f"{scheme}:// is not a store that this program or Beam can reach") as caught:
         store_for(f"{scheme}://bucket/x")
     assert "\n" not in str(caught.value)
 

@@ -106,7 +106,7 @@ def test_texts_in_lists_maps_and_records_are_mended_too() -> None:
         ],
     }
     row: dict[str, Any] = {"id": "x", "time": 1, "tags": ["a", None], "map": {"k": "v"}, "inner": {"a": "b"}}
-    row["raw"] = "\udcfe"  # bytes are no text
+    row["raw"] = "\udcfe"  # bytes are not text
     bad = {**row, "tags": [BAD, None, "c"], "map": {"k": f"v{BAD}"}, "inner": {"a": BAD}}
     (chunk,), damages = decoded(avro([row, bad, row], schema))
     assert damages == []

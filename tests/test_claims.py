@@ -293,7 +293,7 @@ def test_files_are_not_looked_at_one_by_one(place: str, monkeypatch: pytest.Monk
 def test_files_of_others_are_refused_and_never_removed(name: str, place: str) -> None:
     store_for(place).put(join(place, name), b"the only copy")
     for overwrite in (False, True):
-        with pytest.raises(Refused, match=f"holds \\[{name}\\], which is no run's"):
+        with pytest.raises(Refused, match=f"holds \\[{name}\\], which is not a run's"):
             take(place, overwrite=overwrite)
     sweep(place, [])
     assert names(place) == {name}

@@ -45,30 +45,30 @@ def test_help_has_groups_and_three_examples(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--inptu", "in", "--output=out"], "--inptu is no flag: did you mean --input?"),
-        ([*HERE, "--device-links=sole"], "--device-links is no flag: did you mean --device_links?"),
-        ([*HERE, "--overwrit"], "--overwrit is no flag: did you mean --overwrite?"),
-        ([*HERE, "-output=x"], "-output is no flag: did you mean --output?"),
-        ([*HERE, "--zzz=1"], "--zzz is no flag: --help lists them"),
+        (["--inptu", "in", "--output=out"], "--inptu is not a flag: did you mean --input?"),
+        ([*HERE, "--device-links=sole"], "--device-links is not a flag: did you mean --device_links?"),
+        ([*HERE, "--overwrit"], "--overwrit is not a flag: did you mean --overwrite?"),
+        ([*HERE, "-output=x"], "-output is not a flag: did you mean --output?"),
+        ([*HERE, "--zzz=1"], "--zzz is not a flag: --help lists them"),
         ([*HERE, "--temp_location=x"], "--temp_location is an option of DataflowRunner, and this is DirectRunner"),
         ([*HERE, "more"], "more stands alone: every value needs its flag before it"),
         (["--input=in"], "required: --output"),
         (["--output=out"], "required: --input"),
         (["--input=,", "--output=out"], "--input is empty"),
         (["--input=in", "--output="], "--output is empty"),
-        ([*HERE, "--since=yesterday"], "--since yesterday is no time: write UNIX seconds or ISO 8601, e.g. 2026"),
-        ([*HERE, "--until=2026-13-01"], "--until 2026-13-01 is no time"),
-        ([*HERE, "--now=99999999999999999999"], "--now 99999999999999999999 is no time"),
-        ([*HERE, "--native_since=0x"], "--native_since 0x is no time"),
+        ([*HERE, "--since=yesterday"], "--since yesterday is not a time: write UNIX seconds or ISO 8601, e.g. 2026"),
+        ([*HERE, "--until=2026-13-01"], "--until 2026-13-01 is not a time"),
+        ([*HERE, "--now=99999999999999999999"], "--now 99999999999999999999 is not a time"),
+        ([*HERE, "--native_since=0x"], "--native_since 0x is not a time"),
         ([*HERE, "--since=2026-03-02", "--until=2026-03-01"], "--since 2026-03-02 is not before --until 2026-03-01"),
         ([*HERE, "--events_since=5", "--events_until=5"], "--events_since 5 is not before --events_until 5"),
-        ([*HERE, "--events_until=soon"], "--events_until soon is no time"),
-        ([*HERE, "--users_share=1.5"], "1.5 is no share: write a number from 0 to 1"),
-        ([*HERE, "--users_share=nan"], "nan is no share"),
-        ([*HERE, "--max_reject_share=-1"], "-1 is no share"),
-        ([*HERE, "--workers=0"], "0 is no count: write a whole number from 1 on"),
-        ([*HERE, "--workers=two"], "two is no count"),
-        ([*HERE, "--max_profiles_per_device=²"], "² is no count"),
+        ([*HERE, "--events_until=soon"], "--events_until soon is not a time"),
+        ([*HERE, "--users_share=1.5"], "1.5 is not a share: write a number from 0 to 1"),
+        ([*HERE, "--users_share=nan"], "nan is not a share"),
+        ([*HERE, "--max_reject_share=-1"], "-1 is not a share"),
+        ([*HERE, "--workers=0"], "0 is not a count: write a whole number from 1 on"),
+        ([*HERE, "--workers=two"], "two is not a count"),
+        ([*HERE, "--max_profiles_per_device=²"], "² is not a count"),
         ([*HERE, "--anonymous=some"], "invalid choice: 'some'"),
         ([*HERE, "--id_merge=original"], "--id_merge original is not there yet: use simplified, none or native"),
         ([*HERE, "--runner=DaskRunner"], "--runner DaskRunner is refused, since it lost or doubled data in trials"),
@@ -113,7 +113,8 @@ def test_an_event_type_that_nobody_knows_is_refused(tmp_path: Path, capsys: pyte
     where = (f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", f"--now={NOW}")
     message = refusal(capsys, *where, "--event_types=users.messages.email.Opne")
     assert (
-        "--event_types users.messages.email.Opne is no event type: did you mean users.messages.email.Open?" in message
+        "--event_types users.messages.email.Opne is not an event type: did you mean users.messages.email.Open?"
+        in message
     )
     assert not (tmp_path / "out").exists()
 
@@ -137,7 +138,7 @@ def test_no_file_matched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert message.endswith(nearest)
     message = refusal(capsys, f"--input={tmp_path / 'in2'},{tmp_path / 'gone'}", output)
     assert f"no .avro file matches --input {tmp_path / 'gone'}" in message
-    assert "nosuch:// is no store" in refusal(capsys, "--input=nosuch://bucket/x", output)
+    assert "nosuch:// is not a store" in refusal(capsys, "--input=nosuch://bucket/x", output)
     assert not (tmp_path / "out").exists()
 
 
@@ -224,7 +225,7 @@ def test_rows_of_two_workspaces_fail_the_run(tmp_path: Path, capsys: pytest.Capt
 def test_a_truth_file_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in", {path("a"): avro(rows("a"))})
     message = refusal(capsys, f"--input={source}", f"--output={tmp_path / 'out'}", f"--truth={tmp_path}/truth.json")
-    assert "is no file" in message
+    assert "is not a file" in message
 
 
 def test_folders_that_may_not_be_used_are_the_users_error(

@@ -132,10 +132,10 @@ def test_warnings_name_ids_on_one_line_with_their_numbers() -> None:
     crowd, anonymous, renamed, refused = identity_warnings({**figures, "external_ids_left_out": left_out}, {})
     assert crowd == (
         "1 external id is carried by more profiles than --max_profiles_per_known_user, a placeholder in all "
-        "likelihood: [everybody] by 4 profiles; with --crowd_ids drop they are no known users"
+        "likelihood: [everybody] by 4 profiles; with --crowd_ids drop they are not known users"
     )
     assert anonymous.startswith("5 rows have an external id that begins with $device:")
-    assert "e.g. [$device:p9]: it is no known user" in anonymous
+    assert "e.g. [$device:p9]: it is not a known user" in anonymous
     assert renamed.startswith("1 profile with several external ids over time")
     assert "e.g. [p0]: [everybody], then [a\\nb];" in renamed
     assert refused.startswith("1 link refused that would have joined two known users, e.g. user_id [p0] with external_")

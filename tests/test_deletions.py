@@ -78,7 +78,7 @@ def test_a_confirmation_lists_ids_as_they_are_or_as_lines_of_deletions() -> None
     expected = {"ada", "ben", "carl", "{odd", " dora "}
     assert confirmed_ids(text.encode(), "f") == confirmed_ids(gzip.compress(text.encode()), "f") == expected
     for content in (b"\xff\xfe\x00", b"\x1f\x8bcut"):
-        with pytest.raises(Damaged, match="f is no text"):
+        with pytest.raises(Damaged, match="f is not text"):
             confirmed_ids(content, "f")
 
 

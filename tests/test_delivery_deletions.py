@@ -102,7 +102,7 @@ REFUSED = [
     ("few", ("--yes", "--stale_deletions"), "--stale_deletions goes with --send_deletions"),
     ("few", ("--yes", "--confirmed", "f"), "--confirmed goes with --send_deletions"),
     ("few", ("--send_deletions", "--delete_at_most", "-1"), "give the number of ids"),
-    ("few", (*SEND, "--confirmed", "nowhere"), "--confirmed nowhere is no file"),
+    ("few", (*SEND, "--confirmed", "nowhere"), "--confirmed nowhere is not a file"),
     ("few", (*SEND, "--region", "us"), "begun with region eu"),
     ("few", (*SEND, "--project_id", "7"), "20 of 20 events are not sent"),
 ]
@@ -134,7 +134,7 @@ def test_what_is_not_sure_is_refused_and_nothing_is_asked_for(deletion_server: S
     [
         (GDPR, None, "set MIXPANEL_GDPR_TOKEN"),
         (TOKEN, None, "set MIXPANEL_TOKEN"),
-        (GDPR, "two words", "MIXPANEL_GDPR_TOKEN has not the form"),
+        (GDPR, "two words", "MIXPANEL_GDPR_TOKEN does not have the form"),
         (TOKEN, "0123456789", "another MIXPANEL_TOKEN"),
     ],
 )

@@ -62,7 +62,7 @@ def test_where_every_id_is_refused_it_stops(deletion_server: StandIn, tmp_path: 
     deletion_server.project.deletion_refuses = lambda name: True
     done = call(run, deletion_server, *SEND)
     assert (done.status, asked(deletion_server)) == (1, [])
-    assert "10 ids in a row were refused one by one: 400 distinct_ids holds what is no id" in done.err
+    assert "10 ids in a row were refused one by one: 400 distinct_ids holds what is not an id" in done.err
     assert done.report["deletions"]["status"] == "stopped"
 
 

@@ -141,8 +141,8 @@ def test_a_launch_becomes_a_command_line() -> None:
     ("word", "message"),
     [
         ("--overwrite=perhaps", "--overwrite perhaps is neither true nor false"),
-        ("--streaming=true", "--streaming is no flag"),
-        ("--enable_hot_key_logging=true", "--enable_hot_key_logging is no flag"),
+        ("--streaming=true", "--streaming is not a flag"),
+        ("--enable_hot_key_logging=true", "--enable_hot_key_logging is not a flag"),
         ("--s3_secret_access_key=x", "AWS_SECRET_ACCESS_KEY"),
         ("--input=/mnt/exports", "--input /mnt/exports is on this machine"),
         ("--sdk_container_image=", "need this program"),

@@ -35,8 +35,8 @@ def _run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ("environment", "message"),
     [
         ({}, "set FLINK_JOB_SERVER_JAR to Beam's job server for Flink 2.2"),
-        ({"FLINK_JOB_SERVER_JAR": "nowhere.jar"}, "FLINK_JOB_SERVER_JAR=nowhere.jar is no file"),
-        ({"FLINK_JOB_SERVER_JAR": __file__, "BEAM_BOOT": "/nowhere"}, "/nowhere is no program"),
+        ({"FLINK_JOB_SERVER_JAR": "nowhere.jar"}, "FLINK_JOB_SERVER_JAR=nowhere.jar is not a file"),
+        ({"FLINK_JOB_SERVER_JAR": __file__, "BEAM_BOOT": "/nowhere"}, "/nowhere is not a program"),
     ],
 )
 def test_what_the_script_lacks_it_says_in_a_line(environment: dict[str, str], message: str) -> None:

@@ -120,7 +120,7 @@ def test_a_crowd_id_is_named_and_dropped_when_asked_in_every_unit_and_shard(
     assert sent["x2"] == sent["b1"] == "bob"
     if crowd_ids == "keep":
         assert sent["c0"] == sent["n3"] == sent["x3"] == EVERYBODY
-        assert "with --crowd_ids drop they are no known users" in said
+        assert "with --crowd_ids drop they are not known users" in said
     else:
         assert EVERYBODY not in sent.values()
         assert (sent["c0"], sent["n3"], sent["a2"], sent["x1"]) == ("$device:p0", "$device:p3", "ada", "")

@@ -147,6 +147,6 @@ def test_an_endpoint_that_is_no_job_server_is_said_in_time(undisturbed: Source, 
         status, _, error = ended(submit(tmp_path, undisturbed[0], tmp_path / "out", *flags))
     assert status == 1
     assert time.monotonic() - began < 30
-    assert "is no job server" in error
+    assert "is not a job server" in error
     assert error.count("\n") == 1
     assert json.loads((tmp_path / "out" / "_claim.json").read_bytes())["failed"]  # the folder is free for another

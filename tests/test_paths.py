@@ -24,7 +24,7 @@ HOUR = 1_743_526_800  # 2025-04-01T17:00:00Z
         ("x/event_type%3dusers.canvas.Entry/date%3d2025-04-01-17/a.avro", "users.canvas.Entry", HOUR),
         ("loose/a.avro", None, None),
         ("my_event_type=x/a.avro", None, None),
-        ("event_type=x", None, None),  # a file's name is no folder
+        ("event_type=x", None, None),  # a file's name is not a folder
         ("update=2025-04-01-17/a.avro", None, None),
         ("event_type=x/date=2025-02-30-17/a.avro", "x", None),
         ("event_type=x/date=2025-04-01-24/a.avro", "x", None),

@@ -147,7 +147,7 @@ def test_files_of_someone_else_are_never_touched(
     (tmp_path / "out" / "thesis.txt").write_text("the only copy")
     for more in ((), ("--overwrite",)):
         assert run(source, tmp_path / "out", *more) == 2
-        assert "holds [thesis.txt], which is no run's" in capsys.readouterr().err
+        assert "holds [thesis.txt], which is not a run's" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 

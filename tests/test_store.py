@@ -145,7 +145,7 @@ def test_a_failed_write_leaves_nothing_and_names_the_file(tmp_path: Path, monkey
     for act in (STORE.put, STORE.put_if_absent):
         with pytest.raises(StoreError, match=f"cannot write {tmp_path / 'a'}: No space left") as caught:
             act(str(tmp_path / "a"), b"x")
-        assert not isinstance(caught.value, Denied)  # the disk is no fault of the command
+        assert not isinstance(caught.value, Denied)  # the disk is not a fault of the command
     assert os.listdir(tmp_path) == []
 
 
@@ -153,7 +153,7 @@ def test_places_that_cannot_be_used_are_denied(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Denied, match=r"cannot write .*file is a file, not a folder"):
         STORE.put(str(tmp_path / "file" / "a"), b"x")
-    with pytest.raises(Denied, match="nosuch:// is no store that this program or Beam can reach"):
+    with pytest.raises(Denied, match="nosuch:// is not a store that this program or Beam can reach"):
         store_for("nosuch://bucket/x")
     with pytest.raises(Denied, match=r"s3a://b/x: write s3://BUCKET/PATH instead"):
         store_for("s3a://b/x")

@@ -185,7 +185,7 @@ def _objections(run: DeliveredRun, wanted: Wanted, flags: argparse.Namespace, fo
     if flags.confirmed is not None:
         content = store_for(flags.confirmed).get(flags.confirmed)
         if content is None:
-            raise UsageError(f"--confirmed {flags.confirmed} is no file")
+            raise UsageError(f"--confirmed {flags.confirmed} is not a file")
         try:
             confirmed = confirmed_ids(content, flags.confirmed)
         except Damaged as error:

@@ -232,7 +232,7 @@ class Population:
             self._add(owner, self._profile(), external, self._device(), weight * 0.3)
 
     def _zero_device(self, person: int, weight: float) -> None:
-        """Devices that refuse to tell their id, and once a profile id that is no id."""
+        """Devices that refuse to tell their id, and once a profile id that is not an id."""
         zeros = self._device(ZERO_DEVICE)
         self._add(person, self._profile(), self._external(person), zeros, weight)
         if self._is_first(person):

@@ -5,7 +5,7 @@ listing knows each file's type and hour, so nothing is read for it. A gap is a r
 after its first one and up to the export's last hour. It is told of where all of this holds:
 
 - The type has files in at least ``FEWEST_HOURS`` hours, and the gap has at least ``SHORTEST_GAP``. Where the type has
-  no file after the gap, it has files on at least ``FEWEST_DAYS`` days: one campaign that is over is no outage.
+  no file after the gap, it has files on at least ``FEWEST_DAYS`` days: one campaign that is over is not an outage.
 - The gap is more than twice as long as the third longest of the type's other gaps: what comes back is its rhythm.
 - Its chance is below ``UNLIKELY``: the product, over its hours, of the share of the other days on which that hour of
   the day had no file (weekdays and weekends apart), times the hours at which it could have begun. Hours of one day are

@@ -1,4 +1,4 @@
-"""Which files of a listing are no data by their names, and a count of all that were listed and are not read."""
+"""Which files of a listing are not data by their names, and a count of all that were listed and are not read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Kind(enum.Enum):
     """What a file is by its name."""
 
     DATA = "ends in .avro, in any case"
-    HIDDEN = "its name, or that of a folder on the way to it, begins with . or _, as tools name what is no data"
+    HIDDEN = "its name, or that of a folder on the way to it, begins with . or _, as tools name what is not data"
     LOOKALIKE = "looks like an export and has another name"
     OTHER = "anything else"
 

@@ -263,7 +263,7 @@ def _listed(
         except UnicodeEncodeError:
             key = name.encode("utf-8", "surrogateescape"), entry.path.encode("utf-8", "surrogateescape")
             if kind is Kind.DATA and not _is_text(name):  # no report could name it
-                raise NoFiles(f"the name {key[0]!r} is no UTF-8: rename the file") from None
+                raise NoFiles(f"the name {key[0]!r} is not UTF-8: rename the file") from None
         if key < last:
             raise Unsorted(f"{source.typed} is listed in another order than that of names")
         last = key

@@ -125,7 +125,7 @@ def _without_type(container: Container) -> Container:
     if container.schema is None or not rows:
         return container
     detail = (
-        f"the record of the schema is called [{container.schema.name[:_LONGEST_TYPE]}], which is no event type of "
+        f"the record of the schema is called [{container.schema.name[:_LONGEST_TYPE]}], which is not an event type of "
         "Braze's, and the path has no event_type=: put the file into a folder event_type=TYPE, such as "
         "event_type=users.messages.email.Open, or leave it out with --skip"
     )

@@ -52,7 +52,7 @@ def _of(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, rows
         try:
             said = orjson.loads(body)
         except ValueError:
-            return Answer(Verdict.AGAIN, words=f"{status} with an answer that is no JSON: {_text(body)}")
+            return Answer(Verdict.AGAIN, words=f"{status} with an answer that is not JSON: {_text(body)}")
         return taken(status, said, lines, rows)
     if status == 413:
         words = f"{status} {words_of(body)}".strip()
@@ -70,7 +70,9 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
 
 def _import_taken(status: int, said: Any, lines: bytes, rows: int) -> Answer:
     if not isinstance(said, dict):
-        return Answer(Verdict.AGAIN, words=f"{status} with an answer that is no object: {_text(orjson.dumps(said))}")
+        return Answer(
+            Verdict.AGAIN, words=f"{status} with an answer that is not an object: {_text(orjson.dumps(said))}"
+        )
     imported = said.get("num_records_imported")
     if status == 200:
         if _is_count(imported) and imported == rows and not said.get("failed_records"):

@@ -17,7 +17,7 @@ SERVICE_ACCOUNT, TOKEN, GDPR_TOKEN = "MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_TOKEN
 
 
 class NoCredentials(Exception):
-    """Credentials are missing or have not their form; the message names the variable, never its value."""
+    """Credentials are missing or do not have their form; the message names the variable, never its value."""
 
 
 class Secret:
@@ -80,7 +80,7 @@ def from_environment(environment: Mapping[str, str], *, token_only: bool, profil
     """
     account, token = _secret(environment, SERVICE_ACCOUNT), _secret(environment, TOKEN)
     if account is not None and not re.fullmatch(r"[^\s:]+:\S+", account.reveal()):
-        raise NoCredentials(f"{SERVICE_ACCOUNT} has not the form USER:SECRET: set it as Mixpanel showed both")
+        raise NoCredentials(f"{SERVICE_ACCOUNT} does not have the form USER:SECRET: set it as Mixpanel showed both")
     if token is not None:
         _check_token(token)
     if account is None and token is None:
@@ -102,7 +102,7 @@ def for_deletions(environment: Mapping[str, str]) -> Credentials:
     """The project's token and the token of the deletion API.
 
     Raises:
-        NoCredentials: one is missing, or has not its form.
+        NoCredentials: one is missing, or does not have its form.
     """
     token, gdpr_token = _secret(environment, TOKEN), _secret(environment, GDPR_TOKEN)
     if gdpr_token is None:
@@ -111,7 +111,9 @@ def for_deletions(environment: Mapping[str, str]) -> Credentials:
             "your profile, Data & Privacy; it lasts a year)"
         )
     if not re.fullmatch(r"[\w.~+/=-]+", gdpr_token.reveal(), re.ASCII):
-        raise NoCredentials(f"{GDPR_TOKEN} has not the form of an OAuth token: copy it from your profile in Mixpanel")
+        raise NoCredentials(
+            f"{GDPR_TOKEN} does not have the form of an OAuth token: copy it from your profile in Mixpanel"
+        )
     if token is None:
         raise NoCredentials(f"deletions are made in the project of the project's token: set {TOKEN} or {TOKEN}_FILE")
     _check_token(token)
@@ -120,7 +122,7 @@ def for_deletions(environment: Mapping[str, str]) -> Credentials:
 
 def _check_token(token: Secret) -> None:
     if not re.fullmatch(r"[\w-]+", token.reveal(), re.ASCII):
-        raise NoCredentials(f"{TOKEN} has not the form of a project token: copy it from the project's settings")
+        raise NoCredentials(f"{TOKEN} does not have the form of a project token: copy it from the project's settings")
 
 
 def _secret(environment: Mapping[str, str], name: str) -> Secret | None:
@@ -132,7 +134,7 @@ def _secret(environment: Mapping[str, str], name: str) -> Secret | None:
             with open(path, encoding="utf-8") as file:
                 text = file.read().strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
+            reason = getattr(error, "strerror", None) or "it is not text"
             raise NoCredentials(f"cannot read {path}, which {name}_FILE names: {reason}") from None
         if not text:
             raise NoCredentials(f"{path}, which {name}_FILE names, is empty")

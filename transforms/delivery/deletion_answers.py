@@ -41,7 +41,7 @@ def of_deletion(status: int, headers: Mapping[str, str], body: bytes, ids: int) 
     try:
         said = orjson.loads(body)
     except ValueError:
-        return Made(Verdict.AGAIN, words=f"{status} with an answer that is no JSON: {words_of(body)}")
+        return Made(Verdict.AGAIN, words=f"{status} with an answer that is not JSON: {words_of(body)}")
     tasks = tuple(_tasks(said))
     if status == 400 or (not tasks and isinstance(said, dict) and said.get("error")):
         return _refused(ids, f"{status} {words_of(body)}")

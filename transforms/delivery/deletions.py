@@ -73,12 +73,12 @@ def confirmed_ids(content: bytes, path: str) -> frozenset[str]:
     """The ids that a file lists, gzip or not: a line each, as lines of ``deletions/`` or as they are.
 
     Raises:
-        Damaged: it is no text.
+        Damaged: it is not text.
     """
     try:
         text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError):
-        raise Damaged(f"{path} is no text of UTF-8: list an id a line") from None
+        raise Damaged(f"{path} is not text of UTF-8: list an id a line") from None
     return frozenset(_confirmed(line.removesuffix("\r")) for line in text.split("\n") if line.strip())
 
 
@@ -172,7 +172,7 @@ def _lines(run: DeliveredRun) -> Iterator[tuple[bytes, dict[str, Any]]]:
                 rows += 1
                 deletion = orjson.loads(line)
                 if not isinstance(deletion, dict):
-                    raise Damaged(f"line {rows} of {file.path} is no object")
+                    raise Damaged(f"line {rows} of {file.path} is not an object")
                 yield line, deletion
         if rows != file.rows:
             raise Damaged(f"{file.path} has {rows:,} lines, and {file.rows:,} by the manifest")

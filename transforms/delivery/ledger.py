@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """One batch after its whole answer. ``lines`` are those of a redelivery, which is no batch of a file."""
+    """One batch after its whole answer. ``lines`` are those of a redelivery, which is not a batch of a file."""
 
     kind: str
     file: str

@@ -62,7 +62,7 @@ def certify(links: pa.Table, ids: pa.Table) -> None:
     _refuse((status == _REDUNDANT) & ~same, "a redundant link joins two clusters", links)
     refused = status == _REFUSED
     _refuse(refused & (same | ~known[a] | ~known[b]), "a refused link does not join two known users", links)
-    _refuse((status >= _CONTESTED) & (rank != 2), "a link that is no device link was left out as one", links)
+    _refuse((status >= _CONTESTED) & (rank != 2), "a link that is not a device link was left out as one", links)
 
     ids_of = np.bincount(cluster, minlength=clusters)
     links_of = np.bincount(cluster[a[accepted]], minlength=clusters)

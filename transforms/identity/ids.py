@@ -58,13 +58,13 @@ STOCK_DEVICES = frozenset(
         "***************",  # of phones that print their IMEI masked
     )
 )
-"""Device ids that many devices share; compared likewise. Those of zeros and dashes alone are no ids anyway."""
+"""Device ids that many devices share; compared likewise. Those of zeros and dashes alone are not ids anyway."""
 
 ANONYMOUS_PREFIX = "$device:"
 """How Mixpanel's own anonymous ids begin: as an external id, one would be another profile's ``distinct_id``."""
 
 ID_BYTES = 1_000_000
-"""From here on a value is no id: Mixpanel refuses every event that has it."""
+"""From here on a value is not an id: Mixpanel refuses every event that has it."""
 
 _LONGEST_EVENT_ID = 1_000
 

@@ -80,7 +80,7 @@ def from_rows(
     Columns have one entry a row; ``evidence`` is false for rows to be ignored (no valid ``time``, in UNIX seconds),
     ``file_index`` is the row's position in ``file_paths``. Returns (``LINKS``, each link once; ``NODES``, the distinct
     usable ids, with ``only_unlinked`` only those that no link of the table names), in order of first appearance.
-    ``no_id``: more words that are no ids.
+    ``no_id``: more words that are not ids.
     """
     evidence = np.asarray(evidence, dtype=bool)
     count = len(evidence)

@@ -12,7 +12,7 @@ from transforms.accounting import shown
 from transforms.identity.ids import ANONYMOUS_PREFIX, EXTERNAL_USER_ID, sent_by_connector, usable
 
 LEFT_OUT = ("nobody", "anonymous_prefix", "crowd")
-"""Why an external id is no known user: a word for nobody, one of Mixpanel's anonymous ids, dropped as a crowd's."""
+"""Why an external id is not a known user: a word for nobody, one of Mixpanel's anonymous ids, dropped as a crowd's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class OwnIds:
 
 
 def own_ids(external_user_id: pa.Array, no_id: tuple[str, ...] = (), crowd: pa.Array | None = None) -> OwnIds:
-    """What the external ids of rows (strings, null for none) say; those of ``crowd`` are no known users."""
+    """What the external ids of rows (strings, null for none) say; those of ``crowd`` are not known users."""
     encoded = external_user_id.dictionary_encode()
     ids = encoded.dictionary
     good = usable(ids, EXTERNAL_USER_ID, no_id)

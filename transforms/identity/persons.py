@@ -39,7 +39,7 @@ class Persons:
         device: the profile id as ``$device_id``: null where the profile belongs to another known user.
         via, deleted, whole_person: what the resolver said of the profile.
         by_connector: whether Braze's own connector sends a row with such an external id, and Mixpanel takes it.
-        left_out: not by row: the external ids that are no known users, as ``OwnIds.left_out``.
+        left_out: not by row: the external ids that are not known users, as ``OwnIds.left_out``.
     """
 
     own: pa.Array

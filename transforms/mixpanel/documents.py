@@ -24,7 +24,7 @@ class Document(NamedTuple):
     """What a text holds.
 
     Attributes:
-        values: The object's values by key; None where the text is no JSON object. None has one key twice or empty.
+        values: The object's values by key; None where the text is not a JSON object. None has one key twice or empty.
         changes: (Kind of change, key of the object or None for all of it), one each.
     """
 

@@ -182,7 +182,7 @@ def _country(value: Any) -> str:
 def _custom(document: str | None, removes: bool, notes: Notes) -> Iterator[tuple[str, str]]:
     """(Attribute, JSON text or, where nulls are removals, ``_REMOVED``) of the custom attributes.
 
-    Of two that get one name, the first in bytewise order stays, and a value before a removal. A text that is no JSON
+    Of two that get one name, the first in bytewise order stays, and a value before a removal. A text that is not JSON
     object becomes an attribute itself.
     """
     values, changes = open_document(document)

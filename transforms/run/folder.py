@@ -88,7 +88,9 @@ def refuse_foreign(output: str) -> None:
                 or is_temporary(name)
                 or marks_folder
             ):
-                raise Refused(f"{output} holds [{name}], which is no run's: choose an empty or new folder for --output")
+                raise Refused(
+                    f"{output} holds [{name}], which is not a run's: choose an empty or new folder for --output"
+                )
 
 
 def refuse_delivered(output: str) -> None:

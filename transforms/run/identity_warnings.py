@@ -43,7 +43,7 @@ def _crowd(identity: Mapping[str, Any], rows: Mapping[str, int]) -> Iterable[str
     ending = (
         f"--crowd_ids drop left out {'it' if number == 1 else 'them'}, on {counted(sum(rows.values()), 'row')}"
         if identity.get("crowd_ids") == "drop"
-        else "with --crowd_ids drop they are no known users"
+        else "with --crowd_ids drop they are not known users"
     )
     yield (
         f"{number:,} {what} carried by more profiles than --max_profiles_per_known_user, a placeholder in all "
@@ -56,7 +56,7 @@ def _anonymous(rows: Mapping[str, int]) -> Iterable[str]:
         have = "row has" if sum(rows.values()) == 1 else "rows have"
         yield (
             f"{sum(rows.values()):,} {have} an external id that begins with $device:, as Mixpanel's own anonymous ids "
-            f"do, e.g. {_names(sorted(rows))}: it is no known user, and each such row goes by its profile; the "
+            f"do, e.g. {_names(sorted(rows))}: it is not a known user, and each such row goes by its profile; the "
             "application should not give Braze the distinct_id of a user who is not signed in"
         )
 

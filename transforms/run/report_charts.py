@@ -74,7 +74,7 @@ def bars(
 
 
 def _dates(by_day: Mapping[str, Mapping[str, object]]) -> dict[datetime.date, tuple[int, int]]:
-    """Returns (known, anonymous) by date; keys that are no date are left out."""
+    """Returns (known, anonymous) by date; keys that are not dates are left out."""
     found = {}
     for day, counts in by_day.items():
         try:

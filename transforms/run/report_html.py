@@ -40,7 +40,7 @@ OUTCOMES = (
     ("events", "Events", "lines in events/, ready for Mixpanel"),
     ("repeats", "Repeats", "an earlier row had the same type and id"),
     ("rejects", "Rejects", "cannot be sent; in rejects/ with the reason"),
-    ("identity_only", "Identity only", "users.UserOrphan: says who is who, is no event"),
+    ("identity_only", "Identity only", "users.UserOrphan: says who is who, is not an event"),
     ("not_exported", "Not exported", "types that have no Mixpanel event"),
     ("profile_updates", "Profile updates", "users.profile.Update, gathered in profiles/"),
     ("deletions", "Deletions", "users.UserDeleteRequest, in deletions/"),

@@ -129,7 +129,7 @@ def size(octets: object) -> str:
 
 
 def moment(seconds: object) -> str:
-    """Returns UNIX seconds as ``2025-11-22 02:53:20 UTC``; as they are where they are no date."""
+    """Returns UNIX seconds as ``2025-11-22 02:53:20 UTC``; as they are where they are not dates."""
     try:
         at = datetime.datetime.fromtimestamp(float(str(seconds)), datetime.timezone.utc)
     except (ValueError, OverflowError, OSError):

@@ -37,7 +37,7 @@ class BeamStore:
         except (ValueError, BeamIOError) as error:
             why = next((str(cause) for cause in _causes(error) if not isinstance(cause, BeamIOError)), str(error))
             raise Denied(
-                f"{scheme}:// is no store that this program or Beam can reach: use gs://, s3://, azfs:// or a local "
+                f"{scheme}:// is not a store that this program or Beam can reach: use gs://, s3://, azfs:// or a local "
                 f"folder ({' '.join(why.split())[:200]})"
             ) from error
 

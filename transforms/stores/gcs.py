@@ -139,7 +139,7 @@ class _GcsBucket(Bucket):
 def _client() -> storage.Client:
     if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
         if not emulator.startswith(("http://", "https://")):
-            raise Denied(f"STORAGE_EMULATOR_HOST={emulator} is no address: write http://{emulator}")
+            raise Denied(f"STORAGE_EMULATOR_HOST={emulator} is not an address: write http://{emulator}")
         client = storage.Client(project="emulator", credentials=AnonymousCredentials())
     else:
         try:
