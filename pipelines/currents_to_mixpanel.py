@@ -24,6 +24,7 @@ from pipelines.exit_status import Status
 from pipelines.failures import LimitPassed, LostSight, cause, failed, is_torn
 from pipelines.interruption import carry_out
 from pipelines.last_words import finish, show
+from pipelines.light_imports import light_imports
 from pipelines.options import Options, UsageError
 from pipelines.pass_through import DIRECT
 from pipelines.runners import check_answers
@@ -43,8 +44,10 @@ _LAST_SECONDS = 5.0  # that an interrupted run gives a store which does not answ
 FINISHING_SECONDS = 60.0  # that an equal run gets between its sweep and its manifest
 
 
-def main(argv: Sequence[str]) -> Status:
-    """Run the command; returns its exit status."""
+def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
+    """Run the command; returns its exit status. In a process of its own, a local run leaves Beam's clients out, which
+    another run in this process might need.
+    """
     started = time.time()
     verbose = "--verbose" in argv
     told = counts(None)
@@ -55,7 +58,7 @@ def main(argv: Sequence[str]) -> Status:
     try:
         options = command_line.parse(argv)
         told["output"] = options.output
-        report = _run(options, started)
+        report = _run(options, started, own_process)
         if report is None:
             show(["nothing is published yet: the job writes _manifest.json when it is through, its last act"])
             return end(Status.DONE, told, word="submitted")
@@ -78,7 +81,7 @@ def main(argv: Sequence[str]) -> Status:
         logging.disable(logging.NOTSET)
 
 
-def _run(options: Options, started: float) -> dict[str, Any] | None:
+def _run(options: Options, started: float, own_process: bool) -> dict[str, Any] | None:
     """Run the job; returns its report, or None where it was only submitted."""
     check_answers(options.submission)
     if (source := inside(options.output, options.inputs)) is not None:
@@ -117,7 +120,7 @@ def _run(options: Options, started: float) -> dict[str, Any] | None:
     work: Work = ()
     try:
         work = hand_out(export, options.output)
-        if not _work(work, context, options):
+        if not _work(work, context, options, own_process):
             return None
     except LostSight as error:
         if not _is_published(options.output, digest):
@@ -154,14 +157,15 @@ def _survey(options: Options, read_until: int | None) -> Export:
     return export
 
 
-def _work(units: Work, context: RunContext, options: Options) -> bool:
+def _work(units: Work, context: RunContext, options: Options, own_process: bool) -> bool:
     """Run the job to its end; False where it was only submitted."""
     # Beam takes two seconds to import, and a mistyped flag none to refuse.
     if options.submission.runner != DIRECT:
         from pipelines.cluster_run import run_elsewhere
 
         return run_elsewhere(units, context, options)
-    from pipelines.local_run import run_locally
+    with light_imports() if own_process else contextlib.nullcontext():
+        from pipelines.local_run import run_locally
 
     try:
         run_locally(units, context, options)
@@ -241,7 +245,7 @@ def _versions() -> dict[str, str]:
 
 def cli() -> None:
     """The installed command."""
-    carry_out(main, PROGRAM, sys.argv[1:], counts(None))
+    carry_out(functools.partial(main, own_process=True), PROGRAM, sys.argv[1:], counts(None))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ def keep_freed() -> None:
     """Let the C library hold freed memory for the next chunk, up to a quarter of a gigabyte; elsewhere than in glibc, a
     no-op. And leave what is loaded by now out of Python's garbage collections.
     """
-    gc.collect()
     gc.freeze()
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -15,6 +15,7 @@ import threading
 import time
 
 from pipelines.exit_status import Status
+from pipelines.light_imports import light_imports
 from transforms.run import blocks_on_disk, progress
 
 LAUNCHER_VARIABLE = "CURRENTS_TO_MIXPANEL_LAUNCHER"
@@ -57,10 +58,11 @@ def prepare() -> None:
         # Beam prints the traceback of a failed step here; the launcher is told of it too. What the system itself
         # writes of a crash goes past this object.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    # After the watch: the import of Beam alone takes a second.
-    from apache_beam.runners.worker import sdk_worker_main  # noqa: F401
+    # After the watch: the import of Beam alone takes half a second.
+    with light_imports():
+        from apache_beam.runners.worker import sdk_worker_main  # noqa: F401
 
-    from pipelines import graph, memory  # noqa: F401
+        from pipelines import graph, memory  # noqa: F401
 
     memory.keep_freed()
 
