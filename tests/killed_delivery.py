@@ -74,5 +74,5 @@ def _die() -> None:
 
 
 if __name__ == "__main__":
-    Moment(sys.argv[1]).watch()
-    cli(sys.argv[2:])
+    Moment(sys.argv.pop(1)).watch()
+    cli()
