@@ -7,17 +7,19 @@ too long.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 from pipelines.exit_status import Status
-from pipelines.last_words import finish
+from pipelines.last_words import last_line, wants_json
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_SECONDS = 8.0
@@ -28,8 +30,7 @@ def heed_from_the_start(program: str, argv: Sequence[str]) -> None:
     """While the command's modules are being imported: an interruption ends the process there and then."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        finish(program, argv, Status.INTERRUPTED, {}, message="interrupted: nothing was begun")
-        os._exit(Status.INTERRUPTED)
+        _end(program, argv, {}, "interrupted: nothing was begun")
 
     for number in SIGNALS:
         signal.signal(number, end)
@@ -44,7 +45,7 @@ def carry_out(
     main: Callable[[Sequence[str]], int],
     program: str,
     argv: Sequence[str],
-    counts: dict[str, Any],
+    counts: Mapping[str, Any],
     *,
     without_waiting: Collection[int] = _WITHOUT_WAITING,
 ) -> NoReturn:
@@ -71,17 +72,28 @@ def carry_out(
     sys.exit(status)
 
 
-def _watch(program: str, argv: Sequence[str], counts: dict[str, Any]) -> None:
+def _watch(program: str, argv: Sequence[str], counts: Mapping[str, Any]) -> None:
     heard, tells = os.pipe()
     os.set_blocking(tells, False)
     signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
 
-    def end() -> None:
+    def watch() -> None:
         while not set(os.read(heard, 64)) & set(SIGNALS):
             continue
         time.sleep(LAST_SECONDS)
         message = f"interrupted: what was under way did not end within {LAST_SECONDS:g} s; the same command goes on"
-        finish(program, argv, Status.INTERRUPTED, counts, message=message)
-        os._exit(Status.INTERRUPTED)
+        _end(program, argv, counts, message)
 
-    threading.Thread(target=end, name="interruption-watch", daemon=True).start()
+    threading.Thread(target=watch, name="interruption-watch", daemon=True).start()
+
+
+def _end(program: str, argv: Sequence[str], counts: Mapping[str, Any], message: str) -> NoReturn:
+    """End the process here and now; past its streams, which may be in the middle of a call or wait for a reader."""
+    said = {2: f"{program}: {message}"}
+    if wants_json(argv):
+        said[1] = last_line(Status.INTERRUPTED, counts, message=message)
+    for descriptor, text in said.items():
+        with contextlib.suppress(OSError):
+            if select.select([], [descriptor], [], 0)[1]:
+                os.write(descriptor, f"{text}\n".encode())
+    os._exit(Status.INTERRUPTED)

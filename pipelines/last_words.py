@@ -32,9 +32,13 @@ def finish(
     if message:
         complain(program, message)
     if wants_json(argv):
-        told = {"status": word or status.word, "message": message, **counts, "exit_status": int(status)}
-        show([json.dumps(told)])
+        show([last_line(status, counts, message=message, word=word)])
     return status
+
+
+def last_line(status: Status, counts: Mapping[str, Any], *, message: str = "", word: str = "") -> str:
+    """The object of ``--json``, in ASCII, which every terminal and pipe takes."""
+    return json.dumps({"status": word or status.word, "message": message, **counts, "exit_status": int(status)})
 
 
 def complain(program: str, message: str) -> None:
