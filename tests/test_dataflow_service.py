@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +118,30 @@ def test_a_job_that_failed_says_why(cloud: Cloud, output: str, capsys: pytest.Ca
     assert "units: [8] were cut and [7] came back" in told.err
     assert told.err.count("\n") == 1
     assert not cloud.holds(output, "_manifest.json")
+
+
+def test_a_job_that_passed_a_limit_is_told_from_one_that_failed(
+    cloud: Cloud, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = (
+        'Dataflow pipeline failed. State: FAILED, Error:\nTraceback (most recent call last):\n  File "x.py", line 1\n'
+        "RuntimeError: transforms.accounting.TooManyRejects: 2% of 9 rows are rejected [while running 'Publish']"
+    )
+    with stand_in(["RUNNING", "FAILED"], error) as service:
+        assert command.main([*cloud.command(output, service), "--json"]) == 4
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["status"], told["exit_status"], told["events"]) == ("limit", 4, 0)
+    assert told["message"].startswith("2% of 9 rows are rejected")
+    assert not cloud.holds(output, "_manifest.json")
+
+
+def test_a_job_that_is_not_waited_for_is_submitted(
+    cloud: Cloud, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stand_in(["RUNNING"]) as service:
+        assert command.main([*cloud.command(output, service), "--no_wait", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["status"], told["output"], told["read"]) == ("submitted", output, 0)
 
 
 def test_a_job_that_somebody_cancelled_is_a_failure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from typing import Any
 
@@ -125,6 +126,20 @@ def test_what_an_interrupted_command_says_of_its_job(job: _Job, runner: str, sai
     assert said in message
     assert "look at " in message
     assert "\n" not in message
+
+
+def test_a_job_server_that_does_not_answer_holds_up_no_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(_Job):
+        def cancel(self) -> None:
+            asked.set()
+            time.sleep(600)
+
+    asked = threading.Event()
+    assert cluster_run._CANCEL_SECONDS < 8
+    monkeypatch.setattr(cluster_run, "_CANCEL_SECONDS", -0.7)  # and a second
+    message = cluster_run._cancel(Deaf("RUNNING"), Submission(PORTABLE, {"job_endpoint": "a:1"}))
+    assert asked.is_set()
+    assert message == "interrupted, but the job could not be cancelled (no answer): look at a:1"
 
 
 # Figures of many machines
