@@ -35,12 +35,6 @@ def test_the_tables_of_the_documentation_are_the_programs(page: str) -> None:
     assert told == [(str(int(status)), status.meaning) for status in Status]
 
 
-def test_a_scheduler_is_told_of_the_statuses_that_another_try_does_not_change() -> None:
-    text = (ROOT / "deploy/container/README.md").read_text("utf-8")
-    (values,) = re.findall(r"onExitCodes: \{operator: In, values: \[(.*?)\]\}", text)
-    assert [int(value) for value in values.split(",")] == [Status.REFUSED, Status.LOOK, Status.LIMIT]
-
-
 def test_prose_names_no_status_that_is_none() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*/README.md")]
     named = {(page.name, int(code)) for page in pages for code in STATUS.findall(page.read_text("utf-8"))}
