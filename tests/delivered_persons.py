@@ -105,6 +105,19 @@ def ledger_lines(folder: str) -> list[list[Any]]:
     return [json.loads(line) for content in contents for line in content[: content.rfind(b"\n") + 1].splitlines()]
 
 
+def times_sent(run: WholeRun, server: StandIn, limits: tuple[int, int]) -> dict[BatchKey, int]:
+    """How often each batch of the run came to the stand-in."""
+    ids = [[one["$distinct_id"] for one in json.loads(body)] for body in server.update_bodies.elements()]
+    found = {}
+    for key, places in run.batches(*limits).items():
+        body = run.body(places)
+        if key[0] == "events":
+            found[key] = server.bodies[body]
+        else:
+            found[key] = ids.count([json.loads(line)["$distinct_id"] for line in body.splitlines()])
+    return found
+
+
 def assert_persons(run: WholeRun, project: MixpanelProject, but: Collection[Place] = ()) -> None:
     """Every person of the run has its events there, each as it was sent, and its profile; nobody else has any."""
     events = run.records("events", but)

@@ -30,8 +30,12 @@ from tests.mixpanel_project import Answer, MixpanelProject
 from tests.tools import require_module
 
 BEFORE = ("429", "500", "502", "503", "504", "408", "reset", "foreign", "foreign_json")  # nothing was taken
-WITHIN = ("reset_within", "short")  # half of the records were taken, and the answer, if one comes, counts those
-AFTER = ("reset_after", "cut", "hang", "slow")  # all was taken, and the answer does not say so
+WITHIN = (
+    "reset_within",
+    "500_within",
+    "short",
+)  # half of the records were taken, and the answer, if one comes, counts those
+AFTER = ("reset_after", "504_after", "cut", "hang", "slow")  # all was taken, and the answer does not say so
 SLOW_BUT_WHOLE = "unhurried"  # a good answer, a byte at a time, and through in time
 _FOREIGN_JSON: tuple[Any, ...] = (
     {"status": "ok"},
@@ -257,8 +261,10 @@ class _Handler(BaseHTTPRequestHandler):
         return user == f"{project.token}:" and "project_id" not in query
 
     def _fault(self, path: str, fault: str, content: bytes) -> None:
-        if fault.isdigit():
-            self._send(*_failure(fault))
+        if fault[:3].isdigit():
+            if not fault.isdigit():
+                self._count(path, fault)
+            self._send(*_failure(fault[:3]))
             return
         self._count(path, fault)
         if fault == "short":

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.delivered_persons import (
+    BatchKey,
     Place,
     WholeRun,
     assert_equal_bytes,
@@ -21,6 +22,7 @@ from tests.delivered_persons import (
     assert_persons,
     copied,
     ledger_lines,
+    times_sent,
 )  # fmt: skip
 from tests.deliveries import begin, deliver
 from tests.emulators import Emulator, upload
@@ -33,7 +35,8 @@ FLAGS = ("--with_profiles", "--batch_events", "4", "--concurrency", "50", "--tim
 SEED = 65  # with it few batches meet a fault twice: a third attempt waits for long
 CASES = {
     "429": ("429",),
-    "5xx": ("500", "502", "503", "504"),
+    "5xx before": ("500", "502", "503", "504"),
+    "5xx within and after": ("500_within", "504_after"),
     "408": ("408",),
     "reset before": ("reset",),
     "reset within": ("reset_within",),
@@ -99,11 +102,11 @@ def test_under_each_fault_the_run_arrives_whole(made_run: WholeRun, tmp_path: Pa
     assert not failed, "\n".join(f"{name}: {words}" for name, words in failed.items())
 
 
-def test_on_object_stores_a_delivery_that_is_killed_under_all_faults_goes_on_and_ends_with_all(
+def test_on_object_stores_of_two_deliveries_after_a_kill_under_all_faults_one_ends_with_all(
     made_run: WholeRun, request: pytest.FixtureRequest
 ) -> None:
     with contextlib.ExitStack() as stack:
-        under_way = []
+        under_way: list[tuple[Emulator, str, StandIn]] = []
         for emulator in every_emulator(request):
             url = emulator.url("run")
             with emulator.applied():
@@ -112,19 +115,29 @@ def test_on_object_stores_a_delivery_that_is_killed_under_all_faults_goes_on_and
                 stand_in(None, Faults(share=0.3, seed=SEED, hang_seconds=2.5, retry_after="1"))
             )
             under_way.append((emulator, url, server))
-        for is_killed in (True, False):
-            processes = [
-                begin_there(emulator, url, server, kill_at=30 if is_killed else None)
-                for emulator, url, server in under_way
-            ]
-            ended = [(process.communicate(timeout=300)[1], process.returncode) for process in processes]
-            assert [status for _, status in ended] == [-signal.SIGKILL if is_killed else 0] * len(processes), ended
-        for emulator, url, server in under_way:
+        killed = [begin_there(*there, kill_at=30) for there in under_way]
+        assert [process.communicate(timeout=300)[1] for process in killed]
+        assert {process.returncode for process in killed} == {-signal.SIGKILL}
+        before = [acknowledged(emulator, url) for emulator, url, _ in under_way]
+        sent = [times_sent(made_run, server, LIMITS) for *_, server in under_way]
+        pairs = [(begin_there(*there), begin_there(*there)) for there in under_way]
+        for pair, there, known, times in zip(pairs, under_way, before, sent, strict=True):
+            emulator, url, server = there
+            told = [process.communicate(timeout=300)[1] for process in pair]
+            assert sorted(process.returncode for process in pair) in ([0, 2], [0, 0]), told
+            now = times_sent(made_run, server, LIMITS)
+            assert not [key for key in known if now[key] != times[key]], "what is acknowledged was sent again"
             assert_persons(made_run, server.project)
             with emulator.applied():
                 assert_ledger(made_run, server, ledger_lines(join(url, "_delivery", "424242")), LIMITS)
             assert_equal_bytes(made_run, server, LIMITS)
             assert {"/import reset_within", "/import foreign_json", "/import 429"} <= set(server.answers)
+
+
+def acknowledged(emulator: Emulator, url: str) -> set[BatchKey]:
+    with emulator.applied():
+        entries = ledger_lines(join(url, "_delivery", "424242"))
+    return {(kind, file, ordinal) for kind, file, ordinal, *_ in entries}
 
 
 def every_emulator(request: pytest.FixtureRequest) -> list[Emulator]:
@@ -138,7 +151,7 @@ def every_emulator(request: pytest.FixtureRequest) -> list[Emulator]:
     return found
 
 
-def begin_there(emulator: Emulator, url: str, server: StandIn, kill_at: int | None) -> subprocess.Popen[str]:
+def begin_there(emulator: Emulator, url: str, server: StandIn, kill_at: int = 0) -> subprocess.Popen[str]:
     """Deliver a run on a store; killed when so many requests were answered."""
     process: list[subprocess.Popen[str]] = []
 

@@ -22,6 +22,7 @@ from tests.delivered_persons import (
     assert_ledger,
     assert_persons,
     ledger_lines,
+    times_sent,
 )  # fmt: skip
 from tests.deliveries import begin, command, deliver, environment
 from tests.mixpanel_project import MixpanelProject
@@ -64,17 +65,7 @@ class Chain:
         return {(kind, file, ordinal) for kind, file, ordinal, *_ in ledger_lines(str(self.folder))}
 
     def times_sent(self) -> dict[BatchKey, int]:
-        """How often each batch came."""
-        updates = [json.loads(body) for body in self.server.update_bodies.elements()]
-        ids = [[one["$distinct_id"] for one in body] for body in updates]
-        found = {}
-        for key, places in self.batches.items():
-            body = self.run.body(places)
-            if key[0] == "events":
-                found[key] = self.server.bodies[body]
-            else:
-                found[key] = ids.count([json.loads(line)["$distinct_id"] for line in body.splitlines()])
-        return found
+        return times_sent(self.run, self.server, LIMITS)
 
     def die_at(self, moment: str) -> None:
         """Give the command, and kill it there."""
