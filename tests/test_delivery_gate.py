@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import heapq
 import random
 from pathlib import Path
 
@@ -73,6 +74,45 @@ def deliver(limit: Window | Bucket, batches: int, retry_after: float | None, mos
     return clock.now - 1000, refused
 
 
+def deliver_at_once(
+    limit: Window | Bucket, batches: int, retry_after: float | None, connections: int = 10, latency: float = 0.3
+) -> tuple[float, int]:
+    """Seconds and refused requests where so many connections send beside each other, and answers take their time."""
+    clock = Clock()
+    gate = Gate(20_000, clock, random.Random(1))
+    refused = done = 0
+    ready = [(1000.0, number) for number in range(connections)]  # a heap: when a connection looks again
+    answers: list[tuple[float, int]] = []  # a heap: when a request arrives at the limit, by connection
+    while done < batches:
+        if answers and answers[0] <= ready[0] if ready else True:
+            clock.now, connection = heapq.heappop(answers)
+            if limit.takes(clock.now, 2000):
+                done += 1
+                gate.took(2000)
+                heapq.heappush(ready, (clock.now, connection))
+            else:
+                refused += 1
+                heapq.heappush(ready, (clock.now + gate.refused(retry_after), connection))
+            continue
+        clock.now, connection = heapq.heappop(ready)
+        wait = gate.turn(2000, 2_000_000)
+        if wait:
+            heapq.heappush(ready, (clock.now + min(wait, 0.5), connection))
+        else:
+            heapq.heappush(answers, (clock.now + latency, connection))
+    return clock.now - 1000, refused
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+@pytest.mark.parametrize("rate", [1000, 2500, 5000, 10_000])
+def test_ten_connections_at_once_meet_a_limit_as_one_does(rate: int, retry_after: float | None) -> None:
+    for limit, seconds in ((Bucket(rate), 120), (Window(rate * 60, 60), 300)):
+        batches = rate * seconds // 2000
+        taken, refused = deliver_at_once(limit, batches, retry_after)
+        assert taken < 2 * seconds
+        assert refused < (batches + refused) / 2
+
+
 @pytest.mark.parametrize("retry_after", [None, 1.0])
 @pytest.mark.parametrize("rate", [1000, 2500, 5000, 10_000])
 def test_a_limit_that_fills_steadily_is_met_in_less_than_twice_its_time(rate: int, retry_after: float | None) -> None:
@@ -118,6 +158,29 @@ def test_a_429_shuts_the_gate_for_all_until_the_time_that_it_names() -> None:
     assert gate.refused(30.0) == pytest.approx(1), "a request that was under way does not shut it for longer"
     clock.now += 1.01
     assert gate.turn(2000, 1) == 0
+
+
+def test_after_a_429_one_request_goes_alone_until_it_is_taken() -> None:
+    clock = Clock()
+    gate = Gate(20_000, clock)
+    assert gate.turn(2, 1) == 0
+    gate.refused(3.0)
+    clock.now += 3.01
+    assert gate.turn(2, 1) == 0
+    clock.now += 0.1
+    assert gate.turn(2, 1) == pytest.approx(0.9)
+    gate.took(2)
+    assert gate.turn(2, 1) == 0
+
+
+def test_a_request_that_goes_alone_and_gets_no_answer_is_waited_for_a_second() -> None:
+    clock = Clock()
+    gate = Gate(20_000, clock)
+    gate.refused(3.0)
+    clock.now += 3.01
+    assert gate.turn(2, 1) == 0
+    clock.now += 1.01
+    assert gate.turn(2, 1) == 0
 
 
 def test_the_gate_opens_below_what_was_taken_and_grows() -> None:

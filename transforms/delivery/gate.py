@@ -1,7 +1,8 @@
 """The rate at which all connections together send, so that a project's limit is met and not run into.
 
-Who wants to send asks for a turn and is told how long to wait. A 429 shuts the gate for everybody. It opens a little
-below what Mixpanel took lately, and grows: fast while it is far below the rate that was refused, slowly near it.
+Who wants to send asks for a turn and is told how long to wait. A 429 shuts the gate for everybody. It opens for one
+request alone, and once that is taken a little below what Mixpanel took lately; then it grows: fast while it is far below
+the rate that was refused, slowly near it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _BELOW = 0.9
 _FAST, _SLOW = 0.15, 0.01  # growth a second
 _NEAR = 0.85
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 60.0
+_ALONE = 1.0  # seconds that the first request after a 429 goes alone, unless it is taken before
 
 
 def backoff(attempt: int, rng: random.Random) -> float:
@@ -40,6 +42,7 @@ class Gate:
         self._shut_until = 0.0
         self._opened = clock()
         self._refusals = 0  # in a row
+        self._alone_until = 0.0
         self._ceiling = float("inf")  # the rate that was refused last
         self._taken: collections.deque[tuple[float, int]] = collections.deque()
         self._began: float | None = None
@@ -59,6 +62,10 @@ class Gate:
             due = self._last + max(self._owed[0] / self._rate, self._owed[1] / BYTES_A_SECOND)
             if now < due:
                 return min(due - now, 1.0)  # the rate may grow meanwhile
+            if self._refusals:  # one tries whether the limit is over, and not all connections
+                if now < self._alone_until:
+                    return self._alone_until - now
+                self._alone_until = now + _ALONE
             if self._began is None:
                 self._began = now
             self._last, self._owed = max(due, now - 0.05), (events, size)
