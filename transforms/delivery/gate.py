@@ -1,8 +1,8 @@
 """The rate at which all connections together send, so that a project's limit is met and not run into.
 
 Who wants to send asks for a turn and is told how long to wait. A 429 shuts the gate for everybody. It opens for one
-request alone, and once that is taken a little below what Mixpanel took lately; then it grows: fast while it is far below
-the rate that was refused, slowly near it.
+request alone, and once that is taken a little below what Mixpanel took lately. Then it grows: fast while it is far
+below the rate that was refused, slowly near it.
 """
 
 from __future__ import annotations
