@@ -63,7 +63,7 @@ GROUPS = (
             PassThrough("requirements_file", "FILE", "packages that workers install besides"),
             _switch("prepared_workers", "this program is on the workers already, in their image or environment"),
             PassThrough(
-                "max_cache_memory_usage_mb", "MB", "a worker's cache of what it reads from the runner (default 64)",
+                "max_cache_memory_usage_mb", "N", "a worker's cache of what it reads from the runner (default 64)",
                 "count", default="64",
             ),
             _count("number_of_worker_harness_threads", "threads of a worker process (default: the runner's)"),

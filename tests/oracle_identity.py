@@ -62,9 +62,9 @@ class Row(NamedTuple):
     def usable(self, column: str) -> str | None:
         value: str | None = self.record.get(column)
         words = self.no_id | (STOCK_DEVICES if column == DEVICE else set())
-        if not is_usable(value) or value is None or value.strip().casefold() in words:
+        if not is_usable(value) or value is None or visible(value).casefold() in words:
             return None
-        if column == EXTERNAL and (value in self.crowd or value.strip().startswith("$device:")):
+        if column == EXTERNAL and (value in self.crowd or visible(value).startswith("$device:")):
             return None
         return value
 
@@ -88,8 +88,15 @@ class Identities(NamedTuple):
     links: dict[LinkKey, tuple[int, str, str, str]]
 
 
+def visible(value: str) -> str:
+    """Without what is not seen at the ends."""
+    unseen = {"\u200b", "\u2060", "\ufeff"}
+    shown = [place for place, character in enumerate(value) if not character.isspace() and character not in unseen]
+    return value[shown[0] : shown[-1] + 1] if shown else ""
+
+
 def is_usable(value: str | None) -> bool:
-    trimmed = (value or "").strip().casefold()
+    trimmed = visible(value or "").casefold()
     return trimmed not in DISALLOWED | NOBODY and trimmed.strip("0-") != ""
 
 

@@ -49,7 +49,10 @@ SAMPLES = {
     "skip_archived": SWITCH,
     "now": TIMES,
     "max_reject_share": SHARES,
-    "max_block_mb": (("1", "256", "1024"), ("0", "-1", "2.5", "many", "")),
+    "max_block_mb": (
+        ("1", "99", "256", "999", "1000", "1024"),
+        ("0", "1025", "1030", "1100", "2000", "10000", "2.5", "many", ""),
+    ),
     "mixed_workspaces": SWITCH,
     "event_types": (("users.behaviors.*", "users.messages.email.Open,users.UserOrphan"), ("", "a, b", ",")),
     "exclude_events": (("Session Start", "Session *,Email Open"), ("", ",", "a,,b")),

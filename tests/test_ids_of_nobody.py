@@ -46,6 +46,7 @@ def persons(actual: Actual) -> dict[str, str]:
 def test_words_that_are_nobody_make_no_person_of_two(tmp_path: Path) -> None:
     words = ["[object Object]", "(null)", "NaN", "undefined", "None", "guest", "not_authenticated", "<NULL>"]
     words += ["(not set)", "Undefined Undefined", "\u00a0Guest\u2003"]
+    words += ["\ufeffguest", "\u200b guest\u200b", "null \u2060"]
     pairs = [(f"e-{n}-{at}", f"p-{n}-{at}", word) for n, word in enumerate(words) for at in "ab"]
     actual = run(tmp_path, [row(*pair) for pair in pairs])
     assert persons(actual) == {event_id: f"$device:{profile}" for event_id, profile, _ in pairs}

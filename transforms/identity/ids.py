@@ -67,6 +67,7 @@ ID_BYTES = 1_000_000
 """From here on a value is not an id: Mixpanel refuses every event that has it."""
 
 _LONGEST_EVENT_ID = 1_000
+_INVISIBLE = "\u200b\u2060\ufeff"  # a space of no width, a joiner of words, a mark of byte order
 
 
 def given(ids: pa.Array) -> np.ndarray:
@@ -146,13 +147,21 @@ def sent_by_connector(values: pa.Array) -> np.ndarray:
     doubtful = np.flatnonzero(result & ~usable(values, USER_ID))  # few, and whatever Mixpanel refuses is among them
     if doubtful.size:
         texts = values.take(pa.array(doubtful)).to_pylist()
-        result[doubtful] = [folded(text) not in DISALLOWED for text in texts]
+        result[doubtful] = [text.strip().casefold() not in DISALLOWED for text in texts]
     return result
 
 
 def folded(word: str) -> str:
-    """A word as words are compared: without blanks around it, Unicode's too, and without case."""
-    return word.strip().casefold()
+    """A word as words are compared: without blanks around it, Unicode's and invisible ones too, and without case."""
+    return bare(word).casefold()
+
+
+def bare(text: str) -> str:
+    """A text without blanks and invisible characters around it, as are copied along with it from pages and files."""
+    stripped = text.strip()
+    while stripped and (stripped[0] in _INVISIBLE or stripped[-1] in _INVISIBLE):
+        stripped = stripped.strip(_INVISIBLE).strip()
+    return stripped
 
 
 class _Words(NamedTuple):
@@ -173,6 +182,6 @@ def _is_zero_or_dash(characters: np.ndarray) -> np.ndarray:
 
 def _is_usable(text: str, id_type: int, words: frozenset[str]) -> bool:
     word = folded(text)
-    if id_type == EXTERNAL_USER_ID and text.strip().startswith(ANONYMOUS_PREFIX):
+    if id_type == EXTERNAL_USER_ID and bare(text).startswith(ANONYMOUS_PREFIX):
         return False
     return bool(word.strip("0-")) and word not in words

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.accounting import shown
-from transforms.identity.ids import ANONYMOUS_PREFIX, EXTERNAL_USER_ID, sent_by_connector, usable
+from transforms.identity.ids import ANONYMOUS_PREFIX, EXTERNAL_USER_ID, bare, sent_by_connector, usable
 
 LEFT_OUT = ("nobody", "anonymous_prefix", "crowd")
 """Why an external id is not a known user: a word for nobody, one of Mixpanel's anonymous ids, dropped as a crowd's."""
@@ -51,7 +51,7 @@ def _left_out(ids: pa.Array, good: np.ndarray, dropped: np.ndarray, rows: np.nda
     found: dict[str, dict[str, int]] = {}
     places = np.flatnonzero(~good)
     for place, text in zip(places.tolist(), ids.take(pa.array(places)).to_pylist(), strict=True):
-        begins = text.strip()[: len(ANONYMOUS_PREFIX)]
+        begins = bare(text)[: len(ANONYMOUS_PREFIX)]
         if not begins:
             continue  # blank: as good as null
         reason = "crowd" if dropped[place] else "anonymous_prefix" if begins == ANONYMOUS_PREFIX else "nobody"

@@ -119,9 +119,12 @@ def _withhold(
     if not is_wanted(event_type, settings):
         fates.withhold(every, "event_type")
     windowed = settings.events_since is not None or settings.events_until is not None
+    known = catalog.event_types().get(event_type)
+    left = settings.native_since is not None and known is not None and known.sent_by_native_connector
+    if left or (windowed and not profile_update):
+        times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
     # A profile update is not an event of one time: the latest value is the one to have.
     if windowed and not profile_update:
-        times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
         if settings.events_since is not None:
             fates.withhold(times < settings.events_since, "outside_window")
         if settings.events_until is not None:
@@ -132,9 +135,7 @@ def _withhold(
         fates.withhold(excluded[names.indices.to_numpy(zero_copy_only=False)], "excluded")
     if settings.id_merge == "native":
         fates.withhold(~has_own, "native_drops")
-    known = catalog.event_types().get(event_type)
-    if settings.native_since is not None and known is not None and known.sent_by_native_connector:
-        times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
+    if left and settings.native_since is not None:
         fates.withhold(who.by_connector & (times >= settings.native_since), "left_to_native")
     if profile_update:
         fates.withhold(anonymous, "anonymous_profile")
