@@ -48,6 +48,7 @@ class MixpanelProject:
     deletion_shape: str = "schema"  # or "page": Mixpanel's schema and its page show two shapes of the answer
     deletion_words: str = "distinct_ids holds what is not an id"
     deletion_refuses: Callable[[str], bool] = lambda distinct_id: False
+    cancelled: list[str] = dataclasses.field(default_factory=list)  # tasks, until they have STARTED
     deletion_project: str | None = None  # what the answers name as the token's project, where it is another
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
@@ -122,6 +123,13 @@ class MixpanelProject:
         if task not in self.deletions:
             return 200, {"status": "ok", "results": {"status": "NOT_FOUND", "distinct_ids": []}}
         return 200, {"status": "ok", "results": {**self._job(task), "distinct_ids": self.deletions[task]}}
+
+    def cancel(self, task: str) -> Answer:
+        """DELETE of a task."""
+        if task not in self.deletions or self.deletion_state not in ("PENDING", "STAGING"):
+            return 405, {"status": "error", "error": "the task has started"}
+        self.cancelled.append(task)
+        return 204, {}
 
     def _job(self, task: str) -> dict[str, Any]:
         project = int(self.deletion_project or self.project_id)

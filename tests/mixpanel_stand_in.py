@@ -166,6 +166,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(404, {"error": "no such page"})
 
+    def do_DELETE(self) -> None:
+        self._note_deletion()
+        url = urlsplit(self.path)
+        may = self._may_delete(parse_qs(url.query).get("token", [""])[-1])
+        task = url.path.rstrip("/").rsplit("/", 1)[-1]
+        status, answer = self.server.project.cancel(task) if may else _unauthorised()
+        if status == 204:
+            self._count(url.path, "204")
+            self.send_response(status)
+            self.end_headers()
+        else:
+            self._send(status, answer)
+
     def do_POST(self) -> None:
         url = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}

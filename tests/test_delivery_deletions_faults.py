@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -22,9 +24,12 @@ from tests.deletion_commands import (
     many,
     start,
 )
-from tests.deliveries import TOKEN, begin
+from tests.deliveries import TOKEN, begin, command, environment
+from tests.emulators import Emulator, upload
 from tests.mixpanel_project import MixpanelProject
 from tests.mixpanel_stand_in import AFTER, BEFORE, Faults, StandIn, stand_in
+from tests.whole_run import ROOT
+from transforms.stores.store import join, store_for
 
 API = "/api/app/data-deletions/v3.0"
 
@@ -85,9 +90,9 @@ def test_wrong_credentials_ask_for_nothing_and_withdrawn_ones_stop(
     assert [len(ids) for ids in deletion_server.project.deletions.values()] == [1999, 1999, 2]
 
 
-@pytest.mark.parametrize("shape", ["schema", "page"])
-def test_a_token_of_another_project_shows_in_the_first_task_and_stops(
-    shape: str, deletion_server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("shape", "state"), [("schema", "PENDING"), ("page", "PENDING"), ("page", "STARTED")])
+def test_a_token_of_another_project_shows_in_the_first_task_which_is_cancelled(
+    shape: str, state: str, deletion_server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(TOKEN)
     run = delivered(make_run(tmp_path / "run", many(4000)), deletion_server)
@@ -95,14 +100,19 @@ def test_a_token_of_another_project_shows_in_the_first_task_and_stops(
     confirmed = confirmation(tmp_path, [f"u{n:05d}" for n in range(4000)])
     flags = (*SEND, *confirmed)
     deletion_server.project.deletion_shape, deletion_server.project.deletion_project = shape, "777"
+    deletion_server.project.deletion_state = state
     done = call(run, deletion_server, *flags)
     assert (done.status, len(deletion_server.project.deletions)) == (1, 1), done.err
     assert "the task 1000 in the project 777" in done.err
+    was_cancelled = state == "PENDING"
+    assert deletion_server.project.cancelled == ["1000"] * was_cancelled
+    assert ("it was cancelled" if was_cancelled else "cancel it at once") in done.err
     assert (done.report["deletions"]["asked"], done.report["deletions"]["tasks"][0]["project_id"]) == (0, "777")
     deletion_server.project.deletion_project = None
     deletion_server.project.token = "another"
     monkeypatch.setenv(TOKEN, "another")
     assert call(run, deletion_server, *flags).status == 0
+    assert deletion_server.project.cancelled == ["1000"] * was_cancelled, "no other task is"
     assert asked(deletion_server)[1999:] == [f"u{n:05d}" for n in range(4000)]
 
 
@@ -145,3 +155,26 @@ def test_no_secret_of_the_deletions_stands_anywhere(tmp_path: Path) -> None:
     texts += [gzip.decompress(text) for text in texts if text.startswith(b"\x1f\x8b")]
     assert b"may not delete this" in b"".join(texts)
     assert not [text for text in texts if canary.encode() in text]
+
+
+def test_deletions_of_a_run_on_a_store_are_written_down_there(
+    store_emulator: Emulator, deletion_server: StandIn, tmp_path: Path
+) -> None:
+    url = store_emulator.url("run")
+    with store_emulator.applied():
+        upload(make_run(tmp_path / "run", FEW), url)
+        store_for(url).put(join(url + "-confirmed", "ids"), b"ada\nben\n$device:p9\n")
+    environment_ = environment(deletion_server, **store_emulator.environment)
+    for flags in (("--yes",), (*SEND, "--confirmed", join(url + "-confirmed", "ids")), SEND):
+        words = command(Path("unused"), deletion_server, *flags, f"--input={url}")
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment_, capture_output=True, text=True, check=False, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+    assert [set(ids) for ids in deletion_server.project.deletions.values()] == [FEW_IDS]
+    with store_emulator.applied():
+        folder = join(url, "_delivery", "424242")
+        report = json.loads(store_for(folder).get(join(folder, "report.json")) or b"")
+        assert (report["deletions"]["asked"], report["deletions"]["states"]) == (3, {"SUCCESS": 1})
+        undecided = store_for(folder).get(report["deletions"]["undecided_file"]) or b""
+        assert [json.loads(line) for line in gzip.decompress(undecided).splitlines()] == [FEW[2]]

@@ -119,13 +119,20 @@ class Sending(Carried):
 
     def _check_project(self, tasks: Sequence[Task], ledger: DeletionLedger) -> None:
         for task in tasks:
-            if task.project not in (None, self.flags.project_id):
-                ledger.add(Asked(0, 0, digest_of(()), int(time.time()), (task,)))
-                raise Stopped(
-                    f"Mixpanel made the task {task.task_id} in the project {task.project}, which is that of "
-                    f"MIXPANEL_TOKEN, and not in {self.flags.project_id}: cancel it at once (DELETE on the deletion "
-                    "API, until its state is STARTED), and set the right token"
-                )
+            if task.project in (None, self.flags.project_id):
+                continue
+            ledger.add(Asked(0, 0, digest_of(()), int(time.time()), (task,)))
+            try:
+                self.requests.cancel(task.task_id)
+                outcome = "it was cancelled"
+                self._note(Made(Verdict.TAKEN, (task._replace(state="REVOKED"),)), is_new=True)
+                write_states(self.folder, self._states)
+            except Stopped as error:
+                outcome = f"it could not be cancelled ({error}): cancel it at once, until its state is STARTED"
+            raise Stopped(
+                f"Mixpanel made the task {task.task_id} in the project {task.project}, which is that of "
+                f"MIXPANEL_TOKEN, and not in {self.flags.project_id}: {outcome}; set the right token"
+            )
 
 
 class Looking(Carried):

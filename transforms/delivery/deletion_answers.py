@@ -67,6 +67,14 @@ def of_state(status: int, headers: Mapping[str, str], body: bytes, task_id: str)
     return Made(Verdict.AGAIN, words="200 with an answer that has no state")
 
 
+def of_cancellation(status: int, headers: Mapping[str, str], body: bytes) -> Made:
+    """What was answered to taking a task back: ``TAKEN`` where it is."""
+    if status in (200, 202, 204):
+        return Made(Verdict.TAKEN)
+    answer = of_status(status, headers, body)
+    return Made(answer.verdict, words=answer.words, retry_after=answer.retry_after)
+
+
 def _refused(ids: int, words: str) -> Made:
     return Made(Verdict.SPLIT if ids > 1 else Verdict.TAKEN, words=words)
 

@@ -119,7 +119,8 @@ def told(
             tasks.append({"task_id": task.task_id, "ids": one.ids, "state": state, "state_at": at,
                           "asked_at": one.asked_at, "project_id": projects.get(task.task_id)})  # fmt: skip
             made_anew = any(first <= one.first and one.first + one.ids <= end for first, end in merged)
-            bad += state in ENDED_BADLY and not (state == "FAILURE" and made_anew)
+            is_ours = projects.get(task.task_id) in (None, project)
+            bad += is_ours and state in ENDED_BADLY and not (state == "FAILURE" and made_anew)
     ids = len(wanted.ids)
     left = ids - covered - len(refused)
     words = collections.Counter(refused.values())

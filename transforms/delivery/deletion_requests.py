@@ -13,13 +13,13 @@ import orjson
 
 from transforms.delivery.answers import Verdict
 from transforms.delivery.client import Barred, NoAnswer, NotTrusted, Reply
-from transforms.delivery.deletion_answers import Made, of_deletion, of_state
+from transforms.delivery.deletion_answers import Made, of_cancellation, of_deletion, of_state
 from transforms.delivery.gate import backoff
 from transforms.delivery.sender import Stopped
 
 SECONDS_APART = 1.0
 _PATH = "/api/app/data-deletions/v3.0/"
-_STATE_PATIENCE = 20.0
+_PATIENCE = 20.0  # seconds, for what is not the errand itself
 
 
 class Asks(Protocol):
@@ -63,9 +63,13 @@ class DeletionRequests:
 
     def state(self, task_id: str, *, patient: bool = True) -> Made:
         """Ask for a task's state, for seconds only where that is not what the command is for."""
-        path = f"{_PATH}{_quoted(task_id)}/"
-        patience = self._give_up_after if patient else min(self._give_up_after, _STATE_PATIENCE)
-        return self._until_answered("GET", path, None, lambda reply: of_state(*reply, task_id), patience)
+        patience = self._give_up_after if patient else min(self._give_up_after, _PATIENCE)
+        return self._until_answered("GET", _path(task_id), None, lambda reply: of_state(*reply, task_id), patience)
+
+    def cancel(self, task_id: str) -> None:
+        """Take a task back, which can be done until Mixpanel has begun with it."""
+        patience = min(self._give_up_after, _PATIENCE)
+        self._until_answered("DELETE", _path(task_id), None, lambda reply: of_cancellation(*reply), patience)
 
     def _until_answered(
         self, method: str, path: str, body: bytes | None, read: Callable[[Reply], Made], patience: float
@@ -110,6 +114,6 @@ class DeletionRequests:
             self._last = self._clock()
 
 
-def _quoted(task_id: str) -> str:
-    """A task's id as a part of a path: whatever an answer said, it leads nowhere else."""
-    return quote(task_id, safe="").replace(".", "%2E")
+def _path(task_id: str) -> str:
+    """A task's path: whatever an answer called it, it leads nowhere else."""
+    return f"{_PATH}{quote(task_id, safe='').replace('.', '%2E')}/"

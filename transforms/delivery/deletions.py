@@ -18,11 +18,11 @@ from transforms.delivery.batches import Damaged, cut, pieces
 from transforms.delivery.delivered_run import DeliveredRun
 from transforms.delivery.ledger import State
 from transforms.identity.ids import DISALLOWED, folded
-from transforms.run.report_markup import duration
 
 MOST_IDS = 1_999  # of a request; another page of Mixpanel's says 2,000
 MOST_UNCONFIRMED, UNCONFIRMED_SHARE = 100, 0.01
-OLD_SECONDS = 7 * 86_400
+DAY = 86_400
+OLD_SECONDS = 7 * DAY
 _DEVICE = "$device:"
 _PARTLY, _KNOWN = 1, 2
 
@@ -98,7 +98,11 @@ def objections(
         return
     until = known_until(run.report)
     if not stale and (until is None or now - until > OLD_SECONDS):
-        age = "does not say of when it is" if until is None else f"knows nothing of the last {duration(now - until)}"
+        age = (
+            "does not say of when it is"
+            if until is None
+            else f"knows nothing of the last {(now - until) / DAY:.1f} days"
+        )
         yield (
             f"the run {age}: who came back since is not in it. Deletions are asked for from runs of the last 7 days; "
             "make a new run, or say --stale_deletions"
