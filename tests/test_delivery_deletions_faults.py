@@ -137,9 +137,9 @@ def test_after_a_kill_the_same_command_goes_on_and_asks_only_for_what_is_left(
 
 
 def test_no_secret_of_the_deletions_stands_anywhere(tmp_path: Path) -> None:
-    canary = "canary7d1e55aa"
-    project = MixpanelProject(token=canary, account=f"user:{canary}2", gdpr_token=f"{canary}.gdpr")
-    project.deletion_words = f"the token {canary}.gdpr of {canary} may not delete this"
+    canary, gdpr = "canary7d1e55aa", "oauth.0f2b77c1"
+    project = MixpanelProject(token=canary, account=f"user:{canary}2", gdpr_token=gdpr)
+    project.deletion_words = f"the token {gdpr} of {canary} may not delete this"
     project.deletion_refuses = lambda name: name == "ben"
     with stand_in(project) as server:
         run = make_run(tmp_path / "run", FEW)
@@ -154,7 +154,7 @@ def test_no_secret_of_the_deletions_stands_anywhere(tmp_path: Path) -> None:
     texts += [file.read_bytes() for file in run.rglob("*") if file.is_file()]
     texts += [gzip.decompress(text) for text in texts if text.startswith(b"\x1f\x8b")]
     assert b"may not delete this" in b"".join(texts)
-    assert not [text for text in texts if canary.encode() in text]
+    assert not [text for text in texts if canary.encode() in text or gdpr.encode() in text]
 
 
 def test_deletions_of_a_run_on_a_store_are_written_down_there(

@@ -63,16 +63,11 @@ class Outcome(NamedTuple):
         if self.ended is not None:
             return Status.FAILED, f"stopped: {self.ended}; mend the cause, and the same command goes on"
         found = self.told["deletions"]
-        if found.get("refused"):
-            return (
-                Status.LOOK,
-                f"{found['refused']:,} ids were refused: look at the report; the same command asks again",
-            )
-        if found.get("ended_badly"):
-            return (
-                Status.LOOK,
-                f"{found['ended_badly']:,} tasks ended badly: their persons are still there; look at them",
-            )
+        if refused := found.get("refused"):
+            return Status.LOOK, f"{refused:,} ids were refused: look at the report; the same command asks again"
+        if bad := found.get("ended_badly"):
+            words = "tasks failed, were cancelled or are not known: their persons are still there; look at the report"
+            return Status.LOOK, f"{bad:,} {words}; --send_deletions asks again for those that failed"
         return Status.DONE, ""
 
 
