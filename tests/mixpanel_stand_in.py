@@ -120,6 +120,8 @@ class StandIn(ThreadingHTTPServer):
         self.watch: Watch = _nobody
         self.deletion_moments: list[float] = []  # monotonic times of the requests to the deletion API
         self.count_lock = threading.Lock()
+        self.paths: Counter[tuple[str, str]] = Counter()  # (path with its query, content type) of the POSTs
+        self.connections = 0
         self.me: Answer | None = None  # what /api/app/me answers in place of the truth
         self._tls = None
         if certificate is not None:
@@ -128,6 +130,8 @@ class StandIn(ThreadingHTTPServer):
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server_address[1]}"
 
     def finish_request(self, request: Any, client_address: Any) -> None:
+        with self.count_lock:
+            self.connections += 1
         if self._tls is not None:  # in the connection's own thread, so that a slow handshake holds up nobody
             request = self._tls.wrap_socket(request, server_side=True)
         try:
@@ -190,6 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.count_lock:
             self.server.requests[url.path] += 1
             count = self.server.requests[url.path]
+            self.server.paths[self.path, self.headers.get("Content-Type") or ""] += 1
             if url.path == "/engage":
                 self.server.update_bodies[body] += 1
             elif self.headers.get("Content-Encoding") == "gzip":
