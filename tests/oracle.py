@@ -305,11 +305,16 @@ def run(
         })  # fmt: skip
     for distinct_id in sorted(updates):
         latest: dict[str, Any] = {}
-        for _, _, attributes in sorted(updates[distinct_id], key=lambda update: update[:2]):
+        since: dict[str, int] = {}
+        for number, (_, _, attributes) in enumerate(sorted(updates[distinct_id], key=lambda update: update[:2])):
             latest.update(attributes)
+            since.update(dict.fromkeys(attributes, number))
         if "$country" in latest:
             country = latest.pop("$country")
-            latest["$country_code" if re.fullmatch(r"[A-Za-z]{2}", country) else "country"] = country
+            if re.fullmatch(r"[A-Za-z]{2}", country):
+                latest["$country_code"] = country
+            elif since.get("country", -1) <= since["$country"]:  # a custom attribute may have the name since
+                latest["country"] = country
         given = {name: value for name, value in latest.items() if value is not None}
         removed = sorted((name for name in latest if latest[name] is None), key=lambda name: name.encode())
         for operation, content in (("$" + profile_updates, given), ("$unset", removed)):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests import small_exports
+from tests import oracle, small_exports
 from tests.small_exports import NOW
 from tests.whole_run import Actual, read_output, run_in_process
 
@@ -115,6 +115,36 @@ def test_profile_updates_send_new_columns_and_one_country(tmp_path: Path) -> Non
     (line,) = map(json.loads, actual.profile_lines)
     assert line["$set"] == {"country": "Germany", "middle_name": "M"}
     assert actual.report["unknown_columns"] == {update: {"middle_name": 1}}
+
+
+@pytest.mark.parametrize(
+    ("updates", "sent"),
+    [
+        ([("Germany", None), (None, "Austria")], {"country": "Austria"}),
+        ([(None, "Austria"), ("Germany", None)], {"country": "Germany"}),
+        ([("Germany", "Austria")], {"country": "Germany"}),
+        ([("DE", None), (None, "Austria")], {"$country_code": "DE", "country": "Austria"}),
+        ([(None, "Austria"), ("DE", None)], {"$country_code": "DE", "country": "Austria"}),
+        ([("Germany", None), (None, "Austria"), (None, "Poland"), ("DE", None)],
+         {"$country_code": "DE", "country": "Poland"}),
+    ],
+)  # fmt: skip
+def test_of_a_standard_and_a_custom_country_the_later_one_stays(
+    updates: list[tuple[str | None, str | None]], sent: dict[str, str], tmp_path: Path
+) -> None:
+    update = "users.profile.Update"
+    rows = [
+        row(f"u-{at}", external_user_id="ada", time_ms=at, country=standard,
+            custom_attributes=json.dumps({"country": custom}) if custom else None)
+        for at, (standard, custom) in enumerate(updates)
+    ]  # fmt: skip
+    put(tmp_path / "in", "a", update, avro(rows, event_type=update))
+    actual = published(tmp_path)
+    (line,) = map(json.loads, actual.profile_lines)
+    assert line["$set"] == sent
+    name = f"event_type={update}/date=2026-01-01-00/a.avro"
+    (told,) = oracle.run({name: (update, rows)}, now=NOW).profiles
+    assert told["$set"] == sent
 
 
 def test_a_type_that_only_a_schema_names_may_be_asked_for(tmp_path: Path) -> None:

@@ -125,22 +125,39 @@ def engage_lines(table: pa.Table, operation: str) -> Iterator[bytes]:
     """
     person: str | None = None
     values: dict[str, Any] = {}
-    for distinct_id, attribute, value in zip(
-        *(table[name].to_pylist() for name in ("distinct_id", "attribute", "value")), strict=True
+    first = 0
+    for at, (distinct_id, attribute, value) in enumerate(
+        zip(*(table[name].to_pylist() for name in ("distinct_id", "attribute", "value")), strict=True)
     ):
         if distinct_id != person:
             if person is not None:
-                yield from _lines(person, values, operation)
-            person, values = distinct_id, {}
+                yield from _lines(person, _one_country(values, table, first), operation)
+            person, values, first = distinct_id, {}, at
         values[attribute] = orjson.loads(value)
     if person is not None:
-        yield from _lines(person, values, operation)
+        yield from _lines(person, _one_country(values, table, first), operation)
+
+
+def _one_country(values: dict[str, Any], table: pa.Table, first: int) -> dict[str, Any]:
+    """The values of a person, whose rows begin at ``first``, with the standard country under its name at Mixpanel.
+
+    One that is not a code shares its name with a custom attribute: the later one stays, of one time the standard one.
+    """
+    if "$country" in values:
+        rows = table.slice(first, len(values))
+        country = values.pop("$country")
+        name = _country(country)
+        if name not in values or _moment(rows, name) <= _moment(rows, "$country"):
+            values[name] = country
+    return values
+
+
+def _moment(rows: pa.Table, attribute: str) -> tuple[int, bytes]:
+    row = rows.filter(pc.equal(rows["attribute"], attribute))
+    return row["time_ms"][0].as_py(), row["event_id"][0].as_py().encode()
 
 
 def _lines(person: str, values: dict[str, Any], operation: str) -> Iterator[bytes]:
-    if "$country" in values:
-        country = values.pop("$country")
-        values[_country(country)] = country
     given = {name: value for name, value in values.items() if value is not None}
     removed = [name for name, value in values.items() if value is None]
     for name, content in ((operation, given), ("unset", removed)):
