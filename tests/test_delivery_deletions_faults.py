@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.delivery.deletion_work import LeaseCheck
 from tests.deletion_commands import (
     FEW,
     FEW_IDS,
@@ -29,6 +30,8 @@ from tests.emulators import Emulator, upload
 from tests.mixpanel_project import MixpanelProject
 from tests.mixpanel_stand_in import AFTER, BEFORE, Faults, StandIn, stand_in
 from tests.whole_run import ROOT
+from transforms.delivery.lease import acquire
+from transforms.delivery.sender import Stopped
 from transforms.stores.store import join, store_for
 
 API = "/api/app/data-deletions/v3.0"
@@ -134,6 +137,20 @@ def test_after_a_kill_the_same_command_goes_on_and_asks_only_for_what_is_left(
     sizes = [len(ids) for ids in deletion_server.project.deletions.values()]
     assert set(asked(deletion_server)) == {f"u{n:05d}" for n in range(8000)}
     assert sum(sizes) in (8000, 8000 + 1999), "at most the request whose answer was lost is made again"
+
+
+def test_deletions_wait_for_nobody_beside_them_and_stop_when_they_are_taken_for_dead(
+    deletion_server: StandIn, tmp_path: Path
+) -> None:
+    run = delivered(make_run(tmp_path / "run", FEW), deletion_server)
+    lease = acquire(str(run / "_delivery" / "424242"))
+    held = call(run, deletion_server, *SEND)
+    assert (held.status, "another delivery of this run is at work" in held.err, asked(deletion_server)) == (2, True, [])
+    LeaseCheck(lease)()
+    lease.lost.set()
+    with pytest.raises(Stopped, match="took this one for dead"):
+        LeaseCheck(lease)()
+    lease.release()
 
 
 def test_no_secret_of_the_deletions_stands_anywhere(tmp_path: Path) -> None:
