@@ -25,10 +25,10 @@ from transforms.delivery.deletion_ledger import (
 from transforms.delivery.deletion_requests import SECONDS_APART, DeletionRequests
 from transforms.delivery.deletions import (
     Wanted,
-    confirmed_ids,
     not_delivered,
     objections,
     select,
+    unconfirmed,
     undecided_lines,
 )
 from transforms.delivery.delivered_run import DeliveredRun
@@ -176,19 +176,19 @@ def _check_ledger(run: DeliveredRun, flags: argparse.Namespace, *, begin: bool) 
 
 
 def _objections(run: DeliveredRun, wanted: Wanted, flags: argparse.Namespace, folder: str) -> list[str]:
-    confirmed = None
+    missing = None
     if flags.confirmed is not None:
         content = store_for(flags.confirmed).get(flags.confirmed)
         if content is None:
             raise UsageError(f"--confirmed {flags.confirmed} is not a file")
         try:
-            confirmed = confirmed_ids(content, flags.confirmed)
+            missing = unconfirmed(wanted.ids, content, flags.confirmed)
         except Damaged as error:
             raise UsageError(f"--confirmed {error}") from None
     state = read_state(folder)
     undelivered = not_delivered(totals(run, state), state, flags.refused_ok)
     found = [f"{undelivered} (project {flags.project_id}); deletions come after"] if undelivered else []
-    return [*found, *objections(run, wanted, confirmed, time.time(), stale=flags.stale_deletions)]
+    return [*found, *objections(run, wanted, missing, time.time(), stale=flags.stale_deletions)]
 
 
 def _limit(wanted: Wanted, flags: argparse.Namespace) -> str:
@@ -238,8 +238,8 @@ def _report(
 ) -> dict[str, Any]:  # fmt: skip
     path = join(folder, "deletions", UNDECIDED) if wanted.undecided else None
     if path is not None and store_for(path).entry(path) is None:
-        lines, ids = GzipLines(), frozenset(wanted.ids)
-        for line in undecided_lines(run, ids):
+        lines = GzipLines()
+        for line in undecided_lines(run, wanted.ids):
             lines.add(line, 1)
         store_for(path).put(path, lines.finish())
     found = told(wanted, read_asked(folder), read_states(folder), flags.project_id, path)

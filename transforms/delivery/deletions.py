@@ -6,10 +6,10 @@ of it is that the whole person was deleted. All other lines of ``deletions/`` ne
 
 from __future__ import annotations
 
+import bisect
+import codecs
 import dataclasses
-import gzip
-import zlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -25,6 +25,7 @@ DAY = 86_400
 OLD_SECONDS = 7 * DAY
 _DEVICE = "$device:"
 _PARTLY, _KNOWN = 1, 2
+_PIECE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,24 +63,30 @@ def select(run: DeliveredRun) -> Wanted:
     return Wanted(ids, known, lines, lines - decided)
 
 
-def undecided_lines(run: DeliveredRun, ids: Container[str]) -> Iterator[bytes]:
-    """The lines of the run, as they stand, whose id is not among ``ids``."""
+def undecided_lines(run: DeliveredRun, ids: Sequence[str]) -> Iterator[bytes]:
+    """The lines of the run, as they stand, whose id is not among ``ids`` (in order)."""
     for line, deletion in _lines(run):
-        if _id_of(deletion) not in ids:
+        name = _id_of(deletion)
+        if name is None or _place(ids, name) is None:
             yield line + b"\n"
 
 
-def confirmed_ids(content: bytes, path: str) -> frozenset[str]:
-    """The ids that a file lists, gzip or not: a line each, as lines of ``deletions/`` or as they are.
+def unconfirmed(ids: Sequence[str], content: bytes, path: str) -> list[str]:
+    """Those of ``ids`` (in order) that a file does not list, gzip or not: a line each, as lines of ``deletions/`` or as
+    they are.
 
     Raises:
         Damaged: it is not text.
     """
+    is_listed = bytearray(len(ids))
     try:
-        text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
-        raise Damaged(f"{path} is not text of UTF-8: list an id a line") from None
-    return frozenset(_confirmed(line.removesuffix("\r")) for line in text.split("\n") if line.strip())
+        for line in _text_lines(pieces([content], path) if content.startswith(b"\x1f\x8b") else _cut(content)):
+            place = _place(ids, _confirmed(line.decode().removesuffix("\r")))
+            if place is not None:
+                is_listed[place] = 1
+    except UnicodeDecodeError:
+        raise Damaged(f"{path} is not text in UTF-8: list one id a line") from None
+    return [name for name, listed in zip(ids, is_listed, strict=True) if not listed]
 
 
 def known_until(report: dict[str, Any]) -> int | None:
@@ -91,9 +98,12 @@ def known_until(report: dict[str, Any]) -> int | None:
 
 
 def objections(
-    run: DeliveredRun, wanted: Wanted, confirmed: frozenset[str] | None, now: float, *, stale: bool
+    run: DeliveredRun, wanted: Wanted, missing: Sequence[str] | None, now: float, *, stale: bool
 ) -> Iterator[str]:
-    """What forbids these deletions, a sentence each with the cure; nothing where nothing does."""
+    """What forbids these deletions, a sentence each with the cure; nothing where nothing does.
+
+    ``missing`` are the ids that ``--confirmed`` does not list; None without it.
+    """
     if not wanted.ids:
         return
     until = known_until(run.report)
@@ -109,8 +119,7 @@ def objections(
         )
     known_users = (run.report.get("identity") or {}).get("known_users")
     count = len(wanted.ids)
-    if confirmed is not None:
-        missing = [name for name in wanted.ids if name not in confirmed]
+    if missing is not None:
         if missing:
             yield (
                 f"--confirmed lacks {len(missing):,} of the {count:,} ids, {missing[0]!r} among them: Braze deletes "
@@ -193,6 +202,25 @@ def _id_of(deletion: dict[str, Any]) -> str | None:
         return None
     word = folded(name.removeprefix(_DEVICE))
     return name if word and word not in DISALLOWED else None
+
+
+def _place(ids: Sequence[str], name: str) -> int | None:
+    """Where a name stands among ids in order; takes no memory, as a set of a million would."""
+    place = bisect.bisect_left(ids, name)
+    return place if place < len(ids) and ids[place] == name else None
+
+
+def _cut(content: bytes) -> Iterator[bytes]:
+    for at in range(0, len(content), _PIECE):
+        yield content[at : at + _PIECE]
+
+
+def _text_lines(content: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for number, piece in enumerate(content):
+        *whole, rest = (rest + (piece if number else piece.removeprefix(codecs.BOM_UTF8))).split(b"\n")
+        yield from whole
+    yield rest
 
 
 def _confirmed(line: str) -> str:
