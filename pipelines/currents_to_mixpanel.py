@@ -29,6 +29,7 @@ from pipelines.options import Options, UsageError
 from pipelines.pass_through import DIRECT
 from pipelines.runners import check_answers
 from pipelines.summary import counts, lines
+from pipelines.waiting_workers import WaitingWorkers, default_workers
 from transforms.currents.listing import Export, survey
 from transforms.currents.paths import UnfitInput
 from transforms.run.claims import begin_again, claim, published_by_equal, release
@@ -58,7 +59,8 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
     try:
         options = command_line.parse(argv)
         told["output"] = options.output
-        report = _run(options, started, own_process)
+        with contextlib.closing(WaitingWorkers(verbose=verbose)) as waiting:
+            report = _run(options, started, waiting, own_process)
         if report is None:
             show(["nothing is published yet: the job writes _manifest.json when it is through, its last act"])
             return end(Status.DONE, told, word="submitted")
@@ -81,14 +83,18 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
         logging.disable(logging.NOTSET)
 
 
-def _run(options: Options, started: float, own_process: bool) -> dict[str, Any] | None:
+def _run(options: Options, started: float, waiting: WaitingWorkers, own_process: bool) -> dict[str, Any] | None:
     """Run the job; returns its report, or None where it was only submitted."""
     check_answers(options.submission)
     if (source := inside(options.output, options.inputs)) is not None:
         raise UsageError(f"--output {options.output} lies in --input {source}: name a folder outside of it")
     if options.truth is not None:
         _check_truth(options.truth)
+    if options.submission.runner == DIRECT:
+        waiting.begin(options.workers or 1)
     exports = {options.settings.read_until: _survey(options, options.settings.read_until)}
+    if options.submission.runner == DIRECT and not options.workers:
+        waiting.begin(default_workers(exports[options.settings.read_until].bytes))
 
     def digest_until(hour: int | None) -> str:
         """Of the files of an equal run that began in another hour."""
@@ -120,7 +126,7 @@ def _run(options: Options, started: float, own_process: bool) -> dict[str, Any] 
     work: Work = ()
     try:
         work = hand_out(export, options.output)
-        if not _work(work, context, options, own_process):
+        if not _work(work, context, options, waiting, own_process):
             return None
     except LostSight as error:
         if not _is_published(options.output, digest):
@@ -157,7 +163,7 @@ def _survey(options: Options, read_until: int | None) -> Export:
     return export
 
 
-def _work(units: Work, context: RunContext, options: Options, own_process: bool) -> bool:
+def _work(units: Work, context: RunContext, options: Options, waiting: WaitingWorkers, own_process: bool) -> bool:
     """Run the job to its end; False where it was only submitted."""
     # Beam takes two seconds to import, and a mistyped flag none to refuse.
     if options.submission.runner != DIRECT:
@@ -168,7 +174,7 @@ def _work(units: Work, context: RunContext, options: Options, own_process: bool)
         from pipelines.local_run import run_locally
 
     try:
-        run_locally(units, context, options)
+        run_locally(units, context, options, waiting)
     except Exception as error:
         if not is_torn(error):
             raise
@@ -177,7 +183,7 @@ def _work(units: Work, context: RunContext, options: Options, own_process: bool)
         # Damage that only whole rows show: who is who is found out again, from whole rows alone.
         begin_again(context.output, context.digest, paths_below(units, context.output))
         thorough = dataclasses.replace(context.settings, thorough=True)
-        run_locally(units, dataclasses.replace(context, settings=thorough), options)
+        run_locally(units, dataclasses.replace(context, settings=thorough), options, waiting)
     return True
 
 

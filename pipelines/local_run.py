@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import tempfile
@@ -17,42 +16,42 @@ import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from pipelines import memory, worker
+from pipelines import memory
+from pipelines.beam_workers import environment
 from pipelines.block_folder import blocks_kept
 from pipelines.failures import worker_lost
 from pipelines.graph import build
 from pipelines.live import Live
 from pipelines.options import Options
+from pipelines.waiting_workers import WaitingWorkers, default_workers
 from transforms.run import progress
 from transforms.run.plan_files import Work
 from transforms.run.report import RunContext
-
-# Below this a second process costs more in start-up than it saves.
-_BYTES_FOR_TWO_WORKERS = 256 << 20
-_EXITED = re.compile(r"Worker subprocess exited with return code (-?\d+)")
 
 
 class WorkerLost(Exception):
     """A worker process ended before its work did."""
 
 
-def run_locally(units: Work, context: RunContext, options: Options) -> None:
+def run_locally(units: Work, context: RunContext, options: Options, waiting: WaitingWorkers) -> None:
     """Run the job to its end.
 
     Raises:
         KeyboardInterrupt: it was asked to stop (Ctrl-C or SIGTERM); within seconds, and with nothing published.
         Exception: whatever failed in the job.
     """
-    workers = options.workers or _default_workers(context)
+    workers = options.workers or default_workers(context.plan.input_bytes)
     workers = min(workers, max(1, len(units)))
+    if workers == 1:
+        waiting.close()
+    waiting.lost = None
     memory.keep_freed()  # before the job's thread, which would get a pool of memory of its own
     with blocks_kept(context.output, verbose=options.verbose), temporary_folder() as folder:
         live = Live(folder, context.plan)
         try:
             live.start()
-            _Job(units, context, options, workers).run()
+            _Job(units, context, options, workers, waiting).run()
         finally:
             live.stop()
 
@@ -88,7 +87,9 @@ def temporary_folder() -> Iterator[str]:
 class _Job:
     """The pipeline in a thread of its own, so that the main thread hears signals whatever the job does."""
 
-    def __init__(self, units: Work, context: RunContext, options: Options, workers: int) -> None:
+    def __init__(
+        self, units: Work, context: RunContext, options: Options, workers: int, waiting: WaitingWorkers
+    ) -> None:
         self._units = units
         self._context = context
         self._truth = options.truth
@@ -97,10 +98,9 @@ class _Job:
         self._error: BaseException | None = None
         self._ended = threading.Event()
         self._interrupted = False
+        self._waiting = waiting
         self._worker_lost = False
-        self._worker_status: int | None = None
         self._read_last = ""  # the file that a worker was at when it went
-        self._told = os.path.join(tempfile.gettempdir(), "not-started")
 
     def run(self) -> None:
         previous = {}
@@ -114,6 +114,7 @@ class _Job:
                 if self._interrupted:
                     _end_children()
                     raise KeyboardInterrupt
+                self._worker_lost = self._workers > 1 and self._waiting.lost is not None
                 self._note_file()
                 if self._worker_lost and not self._ended.wait(1):
                     _end_children()  # Beam waits for ever for a worker that died before it said a word
@@ -126,7 +127,7 @@ class _Job:
             if not self._interrupted and not self._worker_lost:  # else there are threads that have yet to end
                 threading.excepthook = hook
         if self._worker_lost:
-            raise WorkerLost(worker_lost(self._worker_status, self._reason(), self._read_last)) from self._error
+            raise WorkerLost(worker_lost(self._waiting.lost, self._waiting.reason, self._read_last)) from self._error
         if self._error is not None:
             raise self._error
 
@@ -134,12 +135,8 @@ class _Job:
         self._interrupted = True
 
     def _hear(self, args: threading.ExceptHookArgs) -> None:
-        """Beam's own threads end in tracebacks when a worker or the run does; of a worker, the run must know."""
-        found = _EXITED.match(str(args.exc_value))
-        if found:
-            self._worker_status = int(found[1])
-            self._worker_lost = True
-        elif self._verbose:
+        """Beam's own threads end in tracebacks when a worker or the run does."""
+        if self._verbose:
             threading.__excepthook__(args)
 
     def _is_cut_off(self) -> bool:
@@ -147,7 +144,7 @@ class _Job:
         if "Channel closed prematurely" not in str(self._error):
             return False
         until = time.monotonic() + 2
-        while self._worker_status is None and time.monotonic() < until:
+        while self._waiting.lost is None and time.monotonic() < until:
             time.sleep(0.05)
         return True
 
@@ -156,43 +153,23 @@ class _Job:
         if self._worker_lost and not self._read_last:
             self._read_last = file_of_the_lost()
 
-    def _reason(self) -> str:
-        """Why a worker did not start, where one did not."""
-        try:
-            with open(self._told, encoding="utf-8") as file:
-                return file.readline().strip()
-        except OSError:
-            return ""
-
     def _work(self) -> None:
         try:
-            runner = _runner(self._workers, self._verbose, self._told)
+            # The DirectRunner's engine itself: that name would first look for a Prism binary on the network.
+            runner = FnApiRunner() if self._workers == 1 else FnApiRunner(environment(self._waiting))
             pipeline = beam.Pipeline(runner=runner, options=_beam_options(self._workers))
             build(pipeline, self._units, self._context, self._truth)
             pipeline.run().wait_until_finish()
         except BaseException as error:
             self._error = error
         finally:
+            self._waiting.settle()
             self._ended.set()
-
-
-def _default_workers(context: RunContext) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 2 if cores >= 2 and context.plan.input_bytes >= _BYTES_FOR_TWO_WORKERS else 1
 
 
 def _beam_options(workers: int) -> PipelineOptions:
     # --direct_running_mode stays away: it would put Beam's own workers in the place of ours.
     return PipelineOptions([f"--direct_num_workers={workers}", "--no_save_main_session"])
-
-
-def _runner(workers: int, verbose: bool, told: str) -> FnApiRunner:
-    """The DirectRunner's engine itself: the name DirectRunner would first look for a Prism binary on the network."""
-    if workers == 1:
-        return FnApiRunner()
-    os.environ[worker.LAUNCHER_VARIABLE] = str(os.getpid())
-    os.environ[worker.VERBOSE_VARIABLE] = "1" if verbose else ""
-    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker.command_line(told)))
 
 
 def file_of_the_lost() -> str:
