@@ -24,7 +24,7 @@ def environment(workers: WaitingWorkers) -> Environment:
 
 
 @Environment.register_urn(_URN, bytes)
-class _WaitingEnvironment(Environment):  # type: ignore[misc]
+class _WaitingEnvironment(Environment):
     def __init__(self, key: bytes, capabilities: Iterable[str], artifacts: Iterable[Any], hints: Any = None) -> None:
         super().__init__(capabilities, artifacts, hints)
         self._key = key
@@ -46,7 +46,7 @@ class _WaitingEnvironment(Environment):  # type: ignore[misc]
 
 
 @WorkerHandler.register_environment(_URN, bytes)
-class _WaitingWorkerHandler(GrpcWorkerHandler):  # type: ignore[misc]
+class _WaitingWorkerHandler(GrpcWorkerHandler):
     def __init__(self, key: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
         super().__init__(state, provision_info, grpc_server)
         self._workers = _of_run[key]
