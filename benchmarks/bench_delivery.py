@@ -1,104 +1,40 @@
-"""What a delivery costs: 300,000 events of 1 KB over TLS, to a server of another process that only counts lines.
+"""What a delivery costs: 300,000 events (300 MB) over TLS, each contender on one core, the server on another.
 
-    python -m benchmarks.bench_delivery            # on one core; the asyncio loop beside it where aiohttp is installed
+    python -m benchmarks.bench_delivery                       # the command, and the shortest asyncio loop
+    python -m benchmarks.bench_delivery --importers           # and the importers that users have, where npm and pip are
+    python -m benchmarks.bench_delivery --importers --limit 5000      # against a server that takes so many a second
 
-The loop is ``delivery_loop``.
+The contenders take turns, and the table has medians of their runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import hashlib
-import importlib.util
 import json
 import os
 import re
 import shutil
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
+from benchmarks.delivery_contenders import ROOT, Contender, contenders, environment, install
 from tests.deliveries import event, publish
 from tests.mixpanel_stand_in import make_certificate
 
-ROOT = Path(__file__).resolve().parents[1]
-FILES, TEXT = 10, "A text that is much the same in every event, as names of campaigns are: spring sale"
-
-
-class Counter(BaseHTTPRequestHandler):
-    """Answers /import with the lines that came."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def do_POST(self) -> None:
-        lines = zlib.decompress(self.rfile.read(int(self.headers["Content-Length"])), wbits=31).count(b"\n")
-        self._say({"code": 200, "num_records_imported": lines, "status": "OK"})
-
-    def do_GET(self) -> None:
-        self._say({"results": {"projects": {"1": {}}}})
-
-    def _say(self, answer: dict[str, object]) -> None:
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-def serve(certificate: str, key: str) -> None:
-    """The server; prints its port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Counter)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    print(server.server_address[1], flush=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdin.read()
-
-
-def make_run(folder: Path, events: int) -> Path:
-    """A run like those of the job: about half of an event's bytes are ids, which hardly compress."""
-    share = events // FILES
-    return publish(
-        folder,
-        {
-            f"events/part-{part:05d}.ndjson.gz": [
-                event(number, **_properties(number)) for number in range(part * share, (part + 1) * share)
-            ]
-            for part in range(FILES)
-        },
-    )
-
-
-def _properties(number: int) -> dict[str, str]:
-    digest = hashlib.sha512(str(number).encode()).hexdigest()
-    ids = {f"some_id_{at}": digest[at * 32 : at * 32 + 36] for at in range(4)}
-    return {**ids, "campaign_id": digest[:24], **{f"property_{at}": f"{TEXT} {at}" for at in range(5)}}
-
-
-def measure(argv: list[str], environment: dict[str, str], core: int) -> tuple[float, float, int]:
-    """CPU seconds, wall seconds, and peak resident bytes of a command on one core."""
-    timed = ["taskset", "-c", str(core), "/usr/bin/env", "python3", "-c", _TIMED, *argv]
-    done = subprocess.run(timed, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    found = re.search(r"usage ([\d.]+) ([\d.]+) (\d+)", done.stderr)
-    if done.returncode or found is None:
-        raise SystemExit(f"{argv[:4]} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return float(found[1]), float(found[2]), int(found[3]) * 1024
-
-
+FILES = 10
+TEXT = "A text that is much the same in every event, as names of campaigns are: spring sale, second wave"
 _TIMED = (
     "import resource, subprocess, sys, time; t = time.time(); c = subprocess.call(sys.argv[1:]); "
     "u = resource.getrusage(resource.RUSAGE_CHILDREN); "
@@ -106,47 +42,125 @@ _TIMED = (
 )
 
 
+class Cost(NamedTuple):
+    """CPU and wall seconds, and peak resident bytes, of one run; the server's counts of it."""
+
+    cpu: float
+    wall: float
+    peak: int
+    counts: dict[str, int]
+
+
+def make_run(folder: Path, events: int, form: str) -> Path:
+    """A run of so many events of 1 KB: of ``ids`` half of the bytes hardly compress, of ``texts`` nearly all do."""
+    share = events // FILES
+    made = _with_ids if form == "ids" else _with_texts
+    return publish(
+        folder,
+        {
+            f"events/part-{part:05d}.ndjson.gz": [
+                event(number, **made(number)) for number in range(part * share, (part + 1) * share)
+            ]
+            for part in range(FILES)
+        },
+    )
+
+
+def _with_ids(number: int) -> dict[str, str]:
+    digest = hashlib.sha512(str(number).encode()).hexdigest()
+    ids = {f"some_id_{at}": digest[at * 32 : at * 32 + 36] for at in range(4)}
+    return {**ids, "campaign_id": digest[:24], **{f"property_{at}": f"{TEXT} {at}" for at in range(5)}}
+
+
+def _with_texts(number: int) -> dict[str, str]:
+    return {f"property_{at}": f"{TEXT} {at}" for at in range(7)}
+
+
+@contextlib.contextmanager
+def server(certificate: Path, key: Path, limit: float, core: int) -> Iterator[int]:
+    """The port of a server of another process, on that core."""
+    words = [sys.executable, "-m", "benchmarks.delivery_server", str(certificate), str(key), str(limit)]
+    process = subprocess.Popen(
+        ["taskset", "-c", str(core), *words], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+
+
+def measure(contender: Contender, port: int, certificate: Path, core: int) -> Cost:
+    """One run of a contender, its imports included."""
+    with tempfile.TemporaryDirectory() as folder:  # where importers leave what they failed to send
+        done = subprocess.run(
+            ["taskset", "-c", str(core), sys.executable, "-c", _TIMED, *contender.argv],
+            cwd=folder, env=environment(contender, certificate), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    found = re.search(r"usage ([\d.]+) ([\d.]+) (\d+)", done.stderr)
+    if done.returncode or found is None:
+        raise SystemExit(f"{contender.argv[:4]} ended with {done.returncode}: {done.stderr[-2000:]}")
+    context = ssl.create_default_context(cafile=str(certificate))
+    with urllib.request.urlopen(f"https://127.0.0.1:{port}/counts", context=context) as answer:
+        counts = json.load(answer)
+    return Cost(float(found[1]), float(found[2]), int(found[3]) * 1024, counts)
+
+
+def table(costs: dict[str, list[Cost]], events: int) -> list[str]:
+    """A line a contender: medians, and the median of its CPU seconds over the loop's of the same turn."""
+    lines = [
+        "| | CPU s | of the loop's | wall s | a second | a CPU second | peak | requests | refused | lost |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in costs.items():
+        cpu = statistics.median(one.cpu for one in found)
+        wall = statistics.median(one.wall for one in found)
+        turns = [one.cpu / loop.cpu for one, loop in zip(found, costs.get("loop", []), strict=False)]
+        ratio = f"{statistics.median(turns):.2f}" if turns else ""
+        requests, refused = (statistics.median(one.counts[key] for one in found) for key in ("requests", "refused"))
+        lost = max(events - one.counts["events"] for one in found)
+        lines.append(
+            f"| `{name}` | {cpu:.2f} | {ratio} | {wall:.1f} | {events / wall:,.0f} | {events / cpu:,.0f} "
+            f"| {max(one.peak for one in found) / 1e6:.0f} MB | {requests:.0f} | {refused:.0f} | {lost:,} |"
+        )
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--forms", nargs="+", choices=("ids", "texts"), default=["ids", "texts"])
+    parser.add_argument("--importers", action="store_true", help="measure those that users have, too")
+    parser.add_argument("--only", nargs="+", help="names of contenders")
+    parser.add_argument("--limit", type=float, default=float("inf"), help="events a second that the server takes")
     flags = parser.parse_args()
+    if flags.only is None or not all(name.startswith("deliver") for name in flags.only):
+        install()
+    cores = sorted(os.sched_getaffinity(0))
     work = Path(tempfile.mkdtemp())
     certificate, key = make_certificate(work)
-    run = make_run(work / "run", flags.events)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.bench_delivery", "serve", str(certificate), str(key)],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert server.stdout is not None
-    url = f"https://127.0.0.1:{server.stdout.readline().strip()}"
-    environment = {**os.environ, "SSL_CERT_FILE": str(certificate), "MIXPANEL_SERVICE_ACCOUNT": "a:b"}
-    contenders = {
-        "deliver": [
-            sys.executable, "-m", "pipelines.deliver", "--input", str(run), "--project_id", "1", "--region", "eu",
-            "--endpoint", url, "--yes", "--max_events_per_second", "1000000",
-        ],
-        "loop": [sys.executable, "-m", "benchmarks.delivery_loop", str(run), url],
-    }  # fmt: skip
-    if importlib.util.find_spec("aiohttp") is None:
-        del contenders["loop"]
-    size = sum(len(gzip.decompress(path.read_bytes())) for path in (run / "events").iterdir())
-    print(f"{flags.events:,} events, {size / 1e6:.0f} MB, load before {psutil.getloadavg()[0]:.1f}")
     try:
-        for _ in range(flags.repeat):
-            for name, argv in contenders.items():
-                shutil.rmtree(run / "_delivery", ignore_errors=True)
-                cpu, wall, peak = measure(argv, environment, 0)
-                print(
-                    f"| {name} | {wall:.1f} s | {flags.events / wall:,.0f}/s | {cpu:.2f} CPU s | {peak / 1e6:.0f} MB |"
-                )
+        for form in flags.forms:
+            run = make_run(work / form, flags.events, form)
+            size = sum(len(gzip.decompress(path.read_bytes())) for path in (run / "events").iterdir())
+            load = psutil.getloadavg()[0]
+            print(f"\n{form}: {flags.events:,} events, {size / 1e6:.0f} MB, load before {load:.1f}\n", flush=True)
+            costs: dict[str, list[Cost]] = {}
+            with server(certificate, key, flags.limit, cores[-1]) as port:
+                wanted = {
+                    name: contender
+                    for name, contender in contenders(run, port, certificate).items()
+                    if (name in flags.only if flags.only else flags.importers or not name.startswith("mixpanel"))
+                }
+                for _ in range(flags.repeat):
+                    for name, contender in wanted.items():
+                        shutil.rmtree(run / "_delivery", ignore_errors=True)
+                        costs.setdefault(name, []).append(measure(contender, port, certificate, cores[0]))
+            print("\n".join(table(costs, flags.events)), flush=True)
     finally:
-        server.kill()
         shutil.rmtree(work)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
-        serve(*sys.argv[2:])
-    else:
-        main()
+    main()
