@@ -150,7 +150,7 @@ def main() -> None:
             with server(certificate, key, flags.limit, cores[-1]) as port:
                 wanted = {
                     name: contender
-                    for name, contender in contenders(run, port, certificate).items()
+                    for name, contender in contenders(run, port, certificate, flags.limit < float("inf")).items()
                     if (name in flags.only if flags.only else flags.importers or not name.startswith("mixpanel"))
                 }
                 for _ in range(flags.repeat):

@@ -38,11 +38,12 @@ def install() -> None:
         subprocess.run(["npm", "install", "--silent", "--prefix", str(PACKAGES), "mixpanel-import"], check=False)
 
 
-def contenders(run: Path, port: int, certificate: Path) -> dict[str, Contender]:
-    """By name those that are installed."""
+def contenders(run: Path, port: int, certificate: Path, limited: bool) -> dict[str, Contender]:
+    """By name those that are installed; ``limited``: by the server, whose limit the command does not know."""
     url = f"https://127.0.0.1:{port}"
     flags = ["--input", str(run), "--project_id", "1", "--region", "eu", "--endpoint", url, "--yes"]
-    flags += ["--max_events_per_second", "1000000"]
+    if not limited:
+        flags += ["--max_events_per_second", "1000000"]
     account = {"MIXPANEL_SERVICE_ACCOUNT": "a:b"}
     found = {
         "deliver": Contender([sys.executable, "-m", "pipelines.deliver", *flags], account),

@@ -48,7 +48,18 @@ def test_a_file_is_opened_in_pieces_and_joined_gzip_members_are_one_file() -> No
     assert b"".join(pieces([b""], "a")) == b""
 
 
-@pytest.mark.parametrize("spoil", [lambda data: data[:-9], lambda data: b"no gzip" + data])
+def test_what_compresses_a_thousandfold_is_opened_bit_by_bit() -> None:
+    content = (b"x" * 1_000_000 + b"\n") * 20
+    found = list(pieces([gzip.compress(content)], "a"))
+    assert b"".join(found) == content
+    assert max(map(len, found)) <= 1 << 20
+
+
+def _another_checksum(data: bytes) -> bytes:
+    return data[:-8] + bytes([data[-8] ^ 1]) + data[-7:]
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-9], lambda data: b"no gzip" + data, _another_checksum])
 def test_a_damaged_file_is_named(spoil: Callable[[bytes], bytes]) -> None:
     data = spoil(gzip.compress(b'{"n":1}\n' * 5000))
     with pytest.raises(Damaged, match=r"part-00000"):

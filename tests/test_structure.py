@@ -33,6 +33,7 @@ STEP_LABEL = re.compile(r"([A-Z][a-z0-9]+)+\Z")
 def sources(*folders: str) -> dict[str, Path]:
     """Module name to file."""
     found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    found = [path for path in found if ROOT / "benchmarks" / "work" not in path.parents]  # others' packages
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in found}
 
 

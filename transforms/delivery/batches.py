@@ -5,18 +5,16 @@ So a batch that is sent again has equal bytes, and Mixpanel can take it for the 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from isal import isal_zlib
+from isal import igzip_lib
 
 MOST_EVENTS, MOST_BYTES = 2_000, 10_000_000
 DEFAULT_BYTES = 2_000_000
 PROFILE_UPDATES, PROFILE_BYTES = 2_000, 1_000_000
-_PIECE = 128 << 10  # compressed bytes that are opened at once
-_MOST_CONTENT = 4 << 20  # bytes that come out at once
+_READ, _PIECE = 64 << 10, 256 << 10  # bytes of a gzip file that are opened at once, and of its content
 _NEWLINE = 10
 
 
@@ -37,31 +35,35 @@ class Damaged(Exception):
 
 
 def pieces(stored: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """The content of a gzip file that comes part by part, never more than some megabytes of it at a time.
+    """The content of a gzip file that comes part by part, so little at a time that the processor's cache holds it.
 
     Raises:
         Damaged: it is cut off, or is not a gzip file.
     """
-    opened = isal_zlib.decompressobj(wbits=31)
+    opened = _opened()
     is_empty = True
     for part in stored:
-        for at in range(0, len(part), _PIECE):
-            piece = bytes(memoryview(part)[at : at + _PIECE])
+        for at in range(0, len(part), _READ):
+            piece: bytes | memoryview = memoryview(part)[at : at + _READ]
             is_empty = False
-            while piece:
+            while piece or not opened.needs_input:
                 if opened.eof:  # gzip files may be joined
-                    opened = isal_zlib.decompressobj(wbits=31)
+                    opened = _opened()
                 try:
-                    while content := opened.decompress(piece, _MOST_CONTENT):
-                        yield content
-                        piece = opened.unconsumed_tail
-                        if opened.eof or (not piece and len(content) < _MOST_CONTENT):
-                            break
-                except (isal_zlib.IsalError, zlib.error) as error:  # type: ignore[misc]
+                    content = opened.decompress(piece, _PIECE)
+                except (igzip_lib.IsalError, EOFError) as error:  # type: ignore[misc]
                     raise Damaged(f"{path} is not a gzip file") from error
+                if content:
+                    yield content
                 piece = opened.unused_data
+                if opened.eof and not piece:
+                    break
     if not is_empty and not opened.eof:
         raise Damaged(f"{path} is cut off")
+
+
+def _opened() -> igzip_lib.IgzipDecompressor:
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
 def cut(content: Iterator[bytes], path: str, most_rows: int, most_bytes: int) -> Iterator[Cut]:
@@ -70,37 +72,60 @@ def cut(content: Iterator[bytes], path: str, most_rows: int, most_bytes: int) ->
     Raises:
         Damaged: the last line has no newline.
     """
-    buffer, start = b"", 0
-    ordinal, line = 0, 1
+    batch = _Begun()
     for piece in content:
-        buffer, start = buffer[start:] + piece, 0
-        # One batch can be cut for sure once a byte more than the limit is at hand.
-        while len(buffer) - start > most_bytes:
-            end, rows = _end(buffer, start, most_rows, most_bytes)
-            if end == 0:
-                break  # a line over the limit, which is not all there
-            yield Cut(ordinal, line, rows, buffer[start:end])
-            ordinal, line, start = ordinal + 1, line + rows, end
-    while start < len(buffer):
-        end, rows = _end(buffer, start, most_rows, most_bytes)
-        if end == 0:
-            raise Damaged(f"{path} ends in the middle of a line")
-        yield Cut(ordinal, line, rows, buffer[start:end])
-        ordinal, line, start = ordinal + 1, line + rows, end
+        at = 0
+        while at < len(piece):
+            within = min(len(piece), at + max(most_bytes - batch.size, 0))
+            ends = np.frombuffer(piece, np.uint8)[at:within] == _NEWLINE
+            rows = int(np.count_nonzero(ends))
+            if batch.rows + rows >= most_rows:
+                rows = most_rows - batch.rows
+                end = at + int(np.flatnonzero(ends)[rows - 1]) + 1
+            elif within == len(piece):
+                batch.add(piece, at, rows)
+                break
+            elif rows:
+                end = piece.rfind(b"\n", at, within) + 1
+            elif batch.rows:  # the last line that fits ended in an earlier piece
+                yield batch.end()
+                continue
+            else:
+                end, rows = piece.find(b"\n", at) + 1, 1
+                if end == 0:  # a line over the limit, which is not all there
+                    batch.add(piece, at, 0)
+                    break
+            batch.add(memoryview(piece)[:end], at, rows)
+            at = end
+            yield batch.end()
+    if batch.rows:
+        yield batch.end()
+    if batch.size:
+        raise Damaged(f"{path} ends in the middle of a line")
 
 
-def _end(buffer: bytes, start: int, most_rows: int, most_bytes: int) -> tuple[int, int]:
-    """Where the batch that begins at ``start`` ends, and its rows; (0, 0) where no line ends."""
-    end = buffer.rfind(b"\n", start, start + most_bytes) + 1
-    if end == 0:
-        end = buffer.find(b"\n", start) + 1
-        return (end, 1) if end else (0, 0)
-    rows = buffer.count(b"\n", start, end)
-    if rows > most_rows:
-        view = np.frombuffer(buffer, np.uint8, end - start, start)
-        end = start + int(np.flatnonzero(view == _NEWLINE)[most_rows - 1]) + 1
-        rows = most_rows
-    return end, rows
+class _Begun:
+    """The batch that grows: pieces, of which the last may end within a line."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes | memoryview] = []
+        self.size = self.rows = 0
+        self._ordinal, self._line = 0, 1
+
+    def add(self, piece: bytes | memoryview, at: int, rows: int) -> None:
+        self._pieces.append(memoryview(piece)[at:])
+        self.size += len(piece) - at
+        self.rows += rows
+
+    def end(self) -> Cut:
+        """The whole lines; what follows them begins the next batch."""
+        lines = b"".join(self._pieces)
+        end = lines.rfind(b"\n") + 1
+        rest, lines = lines[end:], lines[:end]
+        made = Cut(self._ordinal, self._line, self.rows, lines)
+        self._ordinal, self._line = self._ordinal + 1, self._line + self.rows
+        self._pieces, self.size, self.rows = [rest] if rest else [], len(rest), 0
+        return made
 
 
 def middle(lines: bytes) -> int:
