@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import gzip
 import json
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +17,10 @@ import pytest
 
 from pipelines.delivery.redelivery import Redelivery
 from pipelines.flags import UsageError
-from tests.deliveries import deliver, event, publish, update, write_run
+from tests.deliveries import command, deliver, environment, event, publish, update, write_run
 from tests.mixpanel_project import Answer, MixpanelProject
 from tests.mixpanel_stand_in import stand_in
+from tests.whole_run import ROOT
 from transforms.delivery import ledger as ledgers
 from transforms.delivery.batches import Damaged, cut, pieces
 from transforms.delivery.delivered_run import NoRun, open_run
@@ -272,3 +275,26 @@ def test_a_file_is_read_whole_once_its_sum_is_right(tmp_path: Path) -> None:
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(NoRun, match="is not what the manifest names"):
         next(opened.read(file))
+
+
+HEAVY = "apache_beam pandas pyarrow datafusion polars google boto3 botocore azure requests"
+SEND = (
+    "import sys; from pipelines.deliver import main; status = main(sys.argv[1:]); "
+    f"print(status, sorted(set({HEAVY.split()}) & set(sys.modules)))"
+)
+
+
+def test_a_run_on_a_disk_is_sent_without_loading_beam_arrow_or_a_clients_library(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", events=20)
+    with stand_in() as server:
+        words = [sys.executable, "-c", SEND, *command(run, server, "--yes", "--with_profiles")[3:]]
+        done = subprocess.run(
+            words,
+            cwd=ROOT,
+            env=environment(server),
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
