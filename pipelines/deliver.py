@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.delivery import deletions, work
 from pipelines.delivery import flags as command_line
+from pipelines.delivery import work
 from pipelines.delivery.outlook import outlook
 from pipelines.exit_status import Status
 from pipelines.failures import fault
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> Status:
         return end(*_run(command_line.parse(argv), list(argv)))
     except _REFUSALS as error:
         return end(Status.REFUSED, NOT_KNOWN, message=str(error))
-    except deletions.LimitPassed as error:
+    except command_line.LimitPassed as error:
         return end(Status.LIMIT, NOT_KNOWN, message=str(error))
     except KeyboardInterrupt:
         return end(Status.INTERRUPTED, NOT_KNOWN, message="interrupted: the same command goes on")
@@ -107,6 +107,8 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
 
 
 def _deletions(run: DeliveredRun, flags: argparse.Namespace, command: str) -> tuple[Status, dict[str, Any]]:
+    from pipelines.delivery import deletions  # which needs Arrow; a delivery starts without it in half of the time
+
     if flags.dry_run:
         outcome = deletions.forecast(run, flags)
     else:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pipelines.delivery import work
 from pipelines.delivery.deletion_work import Carried, LeaseCheck, Looking, Sending, pieces_left
+from pipelines.delivery.flags import LimitPassed
 from pipelines.exit_status import Status
 from pipelines.flags import UsageError
 from transforms.delivery.batches import Damaged
@@ -41,10 +42,6 @@ from transforms.run.report_markup import duration
 from transforms.stores.store import StoreError, be_patient, join, store_for
 
 _LAST_SECONDS = 3.0
-
-
-class LimitPassed(Exception):
-    """There is more to delete than ``--delete_at_most`` allows; nothing was asked for."""
 
 
 class Outcome(NamedTuple):

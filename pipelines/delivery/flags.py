@@ -14,6 +14,10 @@ from transforms.delivery.client import is_loopback
 _MOST_CONNECTIONS = 50
 
 
+class LimitPassed(Exception):
+    """There is more to delete than ``--delete_at_most`` allows; nothing was asked for."""
+
+
 def parser() -> Parser:
     """Every flag of the command, in the groups of its help."""
     flags = Parser(
