@@ -24,7 +24,8 @@ def row(event_id: str | None, **columns: Any) -> dict[str, Any]:
 def avro(rows: list[dict[str, Any]], *, event_type: str, block_rows: int = 4) -> bytes:
     """A file whose columns are those of its rows: strings and ints, nullable but for the first three."""
     names = list(dict.fromkeys(name for each in rows for name in each))
-    kinds = {name: "long" if name in ("time", "time_ms") else "string" for name in names}
+    whole = {name for each in rows for name, value in each.items() if isinstance(value, int)}
+    kinds = {name: "long" if name in whole else "string" for name in names}
     fields = [
         {"name": name, "type": kinds[name]}
         if name in ("time", "user_id")
@@ -177,3 +178,31 @@ def test_the_hour_of_a_file_is_told_by_its_own_path(tmp_path: Path) -> None:
     put(tmp_path / "date=2020-01-01-00" / "in", "a", SESSION, avro([row("x")], event_type=SESSION))
     flags = (f"--now={NOW}", "--since=2025-12-31")
     assert run_in_process(tmp_path / "date=2020-01-01-00" / "in", tmp_path / "out", *flags) == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "sent", "collisions"),
+    [
+        ([{"ip": "a", "braze_ip": "b"}], ["b"], 1),
+        (
+            [{"ip": "a", "braze_ip": None}, {"ip": None, "braze_ip": "b"}, {"ip": "a", "braze_ip": "b"}],
+            ["a", "b", "b"],
+            1,
+        ),
+        ([{"ip": "a", "braze_ip": 7}], [7], 1),
+        ([{"ip": None, "braze_ip": 7}], [7], 0),
+    ],
+)
+def test_of_two_columns_that_get_one_name_one_is_sent_and_the_other_counted(
+    columns: list[dict[str, Any]], sent: list[Any], collisions: int, tmp_path: Path
+) -> None:
+    rows = [row(f"e-{number}", **found) for number, found in enumerate(columns)]
+    put(tmp_path / "in", "a", SESSION, avro(rows, event_type=SESSION))
+    actual = published(tmp_path)
+    found = properties(actual)
+    assert [found[f"e-{number}"]["braze_ip"] for number in range(len(rows))] == sent
+    counted = actual.report["limits"].get("key_collisions", {})
+    assert counted == ({"Session Start": {"braze_ip": collisions}} if collisions else {})
+    name = f"event_type={SESSION}/date=2026-01-01-00/a.avro"
+    expected = oracle.run({name: (SESSION, rows)}, now=NOW).events
+    assert [event["properties"]["braze_ip"] for event in expected] == sent

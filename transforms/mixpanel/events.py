@@ -63,10 +63,7 @@ def text_column(table: pa.Table, name: str) -> pa.Array:
 
 
 def property_names(event_type: str, columns: Sequence[str], settings: Settings) -> dict[str, str]:
-    """Column to property, for the columns that are sent as properties of their own.
-
-    The catalogue's names win where a column it lacks would get the same one.
-    """
+    """Column to property, for the columns that are sent as properties of their own; two may get one name."""
     known = catalog.event_types().get(event_type)
     mapped = known is not None and known.mixpanel_event is not None
     everything = settings.properties == "all"
@@ -84,10 +81,36 @@ def property_names(event_type: str, columns: Sequence[str], settings: Settings) 
                 names[name] = safe_key(name)
         elif name != "user_id" or everything:
             names[name] = cut(safe_key(name))
-    taken: dict[str, str] = {}
-    for name in sorted(names, key=lambda n: (known is None or n not in known.properties, n.encode())):
-        taken.setdefault(names[name], name)
-    return {name: names[name] for name in columns if name in names and taken[names[name]] == name}
+    return names
+
+
+def _one_each(
+    event_type: str, table: pa.Table, targets: dict[str, str], notes: Notes
+) -> tuple[pa.Table, dict[str, str]]:
+    """The table and its targets, of which no two are equal any more.
+
+    Of columns that would get one name the catalogue's own stays, else the first in bytewise order; where it has no
+    value, another one of its type fills in. What is left out is counted.
+    """
+    if len(set(targets.values())) == len(targets):
+        return table, targets
+    known = catalog.event_types().get(event_type)
+    listed = known.properties if known is not None else {}
+    first: dict[str, str] = {}
+    for _, _, name in sorted((name not in listed, name.encode(), name) for name in targets):
+        target = targets[name]
+        winner = first.setdefault(target, name)
+        if winner == name:
+            continue
+        kept, other = column(table, winner), column(table, name)
+        lost = other.is_valid()
+        if kept.type == other.type and table.schema.field(winner).metadata == table.schema.field(name).metadata:
+            lost = pc.and_(lost, kept.is_valid())
+            place = table.column_names.index(winner)
+            table = table.set_column(place, table.schema.field(winner), pc.coalesce(kept, other))
+        if rows := pc.sum(lost).as_py():
+            notes.add("key_collisions", catalog.mixpanel_name(event_type), target, rows)
+    return table, {name: target for name, target in targets.items() if first[target] == name}
 
 
 def core_columns(
@@ -139,6 +162,7 @@ def event_lines(
             notes.add("keys_cut", base, target, table.num_rows - table[name].null_count)
     fragments: list[pa.Array] = []
     targets = {name: f"braze_{target}" if target in core else target for name, target in targets.items()}
+    table, targets = _one_each(event_type, table, targets, notes)
     static: dict[str, pa.Array] = dict(core)
     for name, target in targets.items():
         values = column(table, name)
