@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.exit_status import Status
 from tests import oracle, small_exports
 from tests.small_exports import NOW
 from tests.whole_run import Actual, read_output, run_in_process
@@ -89,7 +90,7 @@ def test_blocks_of_unknown_size_count_as_lost(tmp_path: Path, capsys: pytest.Cap
             start = content.index(marker) + 16
             content[start : start + 2] = b"\xff\xff"
         put(tmp_path / "in", f"f{number:02d}", SESSION, bytes(content))
-    assert run_in_process(tmp_path / "in", tmp_path / "out", f"--now={NOW}") == 1
+    assert run_in_process(tmp_path / "in", tmp_path / "out", f"--now={NOW}") == Status.LIMIT
     assert "are rejected or lost" in capsys.readouterr().err
 
 
