@@ -97,13 +97,13 @@ def test_nor_when_the_launcher_is_killed() -> None:
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
 
-@pytest.mark.parametrize("forks", [True, False])
-def test_two_workers_publish_what_one_does_however_they_began(
-    forks: bool, undisturbed: Source, small_units: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("count", "forks"), [(2, True), (4, True), (2, False)])
+def test_several_workers_publish_what_one_does_however_they_began(
+    count: int, forks: bool, undisturbed: Source, small_units: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting_workers, "_FORKS", forks)
     source, expected = undisturbed
-    assert run(source, tmp_path / "out", "--workers=2") == 0
+    assert run(source, tmp_path / "out", f"--workers={count}") == 0
     assert published(tmp_path / "out") == expected
     assert waiting_processes(os.getpid()) == []
 
