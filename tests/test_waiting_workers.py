@@ -28,8 +28,12 @@ def workers() -> Iterator[WaitingWorkers]:
 
 
 def waiting_processes(parent: int) -> list[psutil.Process]:
-    children = psutil.Process(parent).children(recursive=True)
-    return [child for child in children if "pipelines.worker" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(parent).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # also of one that has ended, and that nobody has waited for
+            if "pipelines.worker" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
