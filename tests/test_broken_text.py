@@ -12,6 +12,7 @@ import fastavro
 import pytest
 
 from pipelines import currents_to_mixpanel
+from pipelines.exit_status import Status
 from tests import oracle, random_exports, small_exports
 from tests.small_exports import MARKER, NOW, OPEN, SCHEMA, path, rows, write
 from tests.whole_run import Actual, compare, read_output, run_in_process
@@ -325,7 +326,7 @@ def test_damage_of_the_block_and_a_row_rejected_are_named_together(
     short = bad.replace(b"campaign 0006", b"campaign \xff006")
     lost = short.replace(b"\x02\x1acampaign 0007", b"\x04\x1acampaign 0007")
     source = write(tmp_path / "in", {path("a"): lost, path("b"): avro(rows("b", 1000))})
-    assert run_in_process(source, tmp_path / "out", f"--now={NOW}", "--max_reject_share=0.001") == 1
+    assert run_in_process(source, tmp_path / "out", f"--now={NOW}", "--max_reject_share=0.001") == Status.LIMIT
     assert "invalid_utf8: 5" in capsys.readouterr().err
 
 

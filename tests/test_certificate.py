@@ -54,7 +54,7 @@ LINK_BREAKS = [
     ({"a": "p2", "b": "p1"}, {"status": "redundant"}, "redundant link joins two clusters"),
     ({"a": "p2", "b": "p1"}, {"b": "p9"}, "refused link does not join two known users"),
     ({"a": "p2", "b": "p1"}, {"a": "p9"}, "refused link does not join two known users"),
-    ({"a": "p2", "b": "p1"}, {"status": "contested"}, "no device link"),
+    ({"a": "p2", "b": "p1"}, {"status": "contested"}, "not a device link"),
     ({"a": "p2", "b": "p1"}, {"status": "maybe"}, r"\[status\] is none of accepted"),
     ({"a": "p2", "b": "p1"}, {"b": "p99"}, r"the end \[b\] of a link is not among the ids"),
     ({"a": "p2", "b": "p1"}, {"a": "u1"}, r"the end \[a\] of a link is not among the ids"),

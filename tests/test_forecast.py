@@ -15,6 +15,7 @@ from tests.test_element_sizes import NOW
 from tests.whole_run import read_output
 from transforms import formatting, publishing, reading, resolving, settings
 from transforms.elements import MAXIMUM_BYTES
+from transforms.run import blocks_on_disk
 from transforms.run.forecast import Shuffle, estimated_rows, forecast, lines
 from transforms.settings import Plan
 
@@ -37,6 +38,7 @@ Groups = dict[str, list[list[int]]]
 @pytest.fixture
 def groups(monkeypatch: pytest.MonkeyPatch) -> Groups:
     """The sizes of the elements of each group, by grouping, as the steps behind them get them."""
+    monkeypatch.setattr(blocks_on_disk, "TRAVELS", MAXIMUM_BYTES)  # as elsewhere than in a local run, all of it does
     found: Groups = {}
 
     def watched(step: str, process: Any) -> Any:

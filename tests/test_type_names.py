@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.exit_status import Status
 from tests.small_exports import NOW, OPEN, SCHEMA, avro, rows, write
 from tests.test_report_html import Page
 from tests.whole_run import read_output, run_in_process
@@ -95,7 +96,7 @@ def test_nothing_is_published_of_an_export_whose_types_nobody_can_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = write(tmp_path / "in", {"email_opens/part-0.avro": named("topLevelRecord", "a")})
-    assert run_in_process(source, tmp_path / "out", f"--now={NOW}") == 1
+    assert run_in_process(source, tmp_path / "out", f"--now={NOW}") == Status.LIMIT
     assert "event_type=users.messages.email.Open" in capsys.readouterr().err
 
 
