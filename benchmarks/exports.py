@@ -34,6 +34,19 @@ def make(work: Path, rows: int, many_files: bool = False) -> Export:
     With ``many_files`` a file an event type and five minutes, as Currents leaves them; otherwise a few hundred files.
     """
     name = f"{rows}-many-files" if many_files else str(rows)
+    return _made(work, name, ["benchmarks.exports", str(rows), "5" if many_files else "0"])
+
+
+def make_six_types(work: Path, rows: int, users: int) -> Export:
+    """An export of six event types in large files, of very many people (``six_types.py``)."""
+    return _made(work, six_types_name(rows, users), ["benchmarks.six_types", str(rows), str(users)])
+
+
+def six_types_name(rows: int, users: int) -> str:
+    return f"six-types-{rows}-{users}"
+
+
+def _made(work: Path, name: str, command_of: list[str]) -> Export:
     folder = work / "exports" / name
     made = folder.with_suffix(".json")
     recipe = _recipe()
@@ -45,7 +58,8 @@ def make(work: Path, rows: int, many_files: bool = False) -> Export:
     made.unlink(missing_ok=True)
     print(f"making {folder}", flush=True)
     # In a process of its own: Linux counts the memory of a process to the peak of those that it starts later.
-    command = [sys.executable, "-m", "benchmarks.exports", str(folder), str(rows), "5" if many_files else "0"]
+    module, *arguments = command_of
+    command = [sys.executable, "-m", module, str(folder), *arguments]
     ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     export = Export(name, str(folder), **json.loads(ended.stdout))
     made.write_text(json.dumps({**dataclasses.asdict(export), "recipe": recipe}))
@@ -55,6 +69,7 @@ def make(work: Path, rows: int, many_files: bool = False) -> Export:
 def _recipe() -> str:
     """A digest of the generator's source and of the catalogue that it follows."""
     sources = [*sorted((ROOT / "pipelines/sample").glob("*.py")), ROOT / "transforms/currents/catalog.json"]
+    sources.append(ROOT / "benchmarks/six_types.py")
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sources:
         digest.update(path.read_bytes())

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from benchmarks.exports import six_types_name
+
 if TYPE_CHECKING:
     from benchmarks.run import Result
 
 TARGET_ROWS = 3_000_000
 HALF_ROWS = 1_500_000
-CPU_RATIO = 3.5
+CPU_RATIO = 3.0
+SIX_TYPES, SIX_TYPES_RATIO, SIX_TYPES_PEAK = (3_000_000, 300_000), 2.6, 1.0e9
+MANY_PEOPLE, MANY_PEOPLE_PEAK = (12_000_000, 1_200_000), 2.0e9
+SAME_PEOPLE = (5_000_000, 100_000), (10_000_000, 100_000)
+MANY_FILES = "300000-many-files"
 WALL_RATIO = 1.6
 PEAK_BYTES = {"job-1": 1.2e9, "job-2": 1.5e9}
 PEAK_GROWTH = 0.15
@@ -106,6 +112,34 @@ def targets(results: Sequence[Result]) -> list[str]:
             growth = (job.usage.peak - job.id_table_bytes) / (half.usage.peak - half.id_table_bytes) - 1
             text = f"{job.contender}: peak at {TARGET_ROWS:,} rows {growth:+.0%} on {HALF_ROWS:,}, id tables apart"
             lines.append(_line(growth <= PEAK_GROWTH, text, f"at most {PEAK_GROWTH:.0%}"))
+    return [*lines, *_many_files(results), *_six_types(results)]
+
+
+def _many_files(results: Sequence[Result]) -> list[str]:
+    one, loop = (_find(results, MANY_FILES, name) for name in ("job-1", "loop"))
+    if not (one and loop):
+        return []
+    ratio = one.usage.cpu_s / loop.usage.cpu_s
+    return [_line(ratio <= 1, f"{one.export.files:,} files: {ratio:.2f} of the loop's CPU seconds", "no more")]
+
+
+def _six_types(results: Sequence[Result]) -> list[str]:
+    lines = []
+    one, loop = (_find(results, six_types_name(*SIX_TYPES), name) for name in ("job-1", "loop"))
+    if one and loop:
+        ratio = loop.usage.cpu_s / one.usage.cpu_s
+        text = f"six types: {ratio:.2f} times fewer CPU seconds than the loop"
+        lines.append(_line(ratio >= SIX_TYPES_RATIO, text, f"{SIX_TYPES_RATIO}"))
+    for size, most in ((SIX_TYPES, SIX_TYPES_PEAK), (MANY_PEOPLE, MANY_PEOPLE_PEAK)):
+        one = _find(results, six_types_name(*size), "job-1")
+        if one:
+            text = f"{size[0]:,} rows of {size[1]:,} people: {one.usage.peak / 1e9:.2f} GB at the peak"
+            lines.append(_line(one.usage.peak < most, text, f"below {most / 1e9} GB"))
+    half, whole = (_find(results, six_types_name(*size), "job-1") for size in SAME_PEOPLE)
+    if half and whole:
+        growth = whole.usage.peak / half.usage.peak - 1
+        text = f"peak at {whole.export.rows:,} rows {growth:+.0%} on {half.export.rows:,} rows of the same people"
+        lines.append(_line(growth <= PEAK_GROWTH, text, f"at most {PEAK_GROWTH:.0%}"))
     return lines
 
 

@@ -1,6 +1,6 @@
 """Measures the job, the shortest loop by hand and a polars script on the same exports, in one run.
 
-    python -m benchmarks.run                           # 300,000 rows, 300,000 in many files, 1,500,000, 3,000,000
+    python -m benchmarks.run                           # all: samples of 300,000 to 3,000,000 rows, six types
     python -m benchmarks.run --rows 300000 --repeat 3 --only job-1 loop
     python -m benchmarks.run --rows 300000 --profile   # where the job's seconds and memory go
 
@@ -24,8 +24,8 @@ from typing import Any
 import pyarrow.parquet
 from isal import igzip
 
-from benchmarks.exports import ROOT, Export, make
-from benchmarks.figures import HALF_ROWS, TARGET_ROWS, machine, table, targets
+from benchmarks.exports import ROOT, Export, make, make_six_types
+from benchmarks.figures import HALF_ROWS, SIX_TYPES, TARGET_ROWS, machine, table, targets
 from benchmarks.measure import Usage, measure
 
 WORK = ROOT / "benchmarks/work"
@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     plans = [(make(work, count), _contenders(flags.only, count, flags.rows)) for count in rows]
     if flags.many_files:
         plans.insert(1, (make(work, flags.many_files, many_files=True), list(flags.only)))
+    plans += [(make_six_types(work, *asked), list(flags.only)) for asked in flags.six_types]
+    plans += [(make_six_types(work, *asked), ["job-1"]) for asked in flags.large]
     host = machine(ROOT)
     results = [result for export, names in plans for result in _compare(export, names, flags.repeat, work)]
     text = "\n".join([host["text"], "", *table(results), "", *targets(results)])
@@ -137,6 +139,11 @@ def _profile(export: Export, work: Path) -> None:
     shutil.rmtree(folder)
 
 
+def _rows_and_users(text: str) -> tuple[int, int]:
+    rows, users = map(int, text.split(":"))
+    return rows, users
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[300_000, TARGET_ROWS], metavar="N")
@@ -146,6 +153,22 @@ def _parser() -> argparse.ArgumentParser:
         default=300_000,
         metavar="N",
         help="rows of the export in small files, 0: leave it out (default %(default)s)",
+    )
+    parser.add_argument(
+        "--six_types",
+        type=_rows_and_users,
+        nargs="*",
+        default=[SIX_TYPES],
+        metavar="N:USERS",
+        help="exports of six event types and very many people (default %(default)s)",
+    )
+    parser.add_argument(
+        "--large",
+        type=_rows_and_users,
+        nargs="*",
+        default=[],
+        metavar="N:USERS",
+        help="more of those, which the job alone reads, in one process: for what memory follows",
     )
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="medians of N runs (default %(default)s)")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="CONTENDER")

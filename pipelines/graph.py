@@ -8,9 +8,10 @@ from transforms.elements import Keyed
 from transforms.formatting import FormatEvents
 from transforms.publishing import CountPersons, Publish, WriteProfiles
 from transforms.reading import ReadIds, ReadPlan
-from transforms.resolving import AnswerUnits, FindRepeats, ResolveIdentities
+from transforms.resolving import FindRepeats, ResolveIdentities
 from transforms.run.plan_files import PlanFiles, Work
 from transforms.run.report import RunContext
+from transforms.sharding import AnswerUnits, UniqueLinks
 
 
 def build(root: beam.Pipeline, units: Work, context: RunContext, truth: str | None = None) -> None:
@@ -25,13 +26,20 @@ def build(root: beam.Pipeline, units: Work, context: RunContext, truth: str | No
     if isinstance(units, PlanFiles):  # (number, path) until here
         work = work | "ReadPlan" >> ReadPlan()
 
-    # Pass 1: ids only. (shard, links), (shard, profiles asked for), (shard, event-id keys), (unit number, unit)
+    # Pass 1: ids only. (shard, what a unit says of them by number), (shard, event-id keys),
+    # (unit number, the unit, or the profiles of its rows by number)
     ids = work | "ReadIds" >> ReadIds(settings, plan)
+    tallies = [ids.tallies]  # (0, figures)
 
-    # Who is who, and which rows repeat. (shard, profiles with a known user)
-    identities = ids.links | "ResolveIdentities" >> ResolveIdentities(settings, plan, output, truth)
-    # (unit number, its profiles' answers)
-    answers = {"asked": ids.asked, "resolved": identities.resolved} | "AnswerUnits" >> AnswerUnits()
+    # Who is who, and which rows repeat. (unit number, a line for each of its profiles)
+    if plan.id_shards == 1:
+        identities = ids.links | "ResolveIdentities" >> ResolveIdentities(settings, plan, output, truth)
+        answers = identities.resolved
+    else:  # (0, what a shard says of ids), (shard, which of them each unit asks for), (shard, a line for each profile)
+        unique = ids.links | "UniqueLinks" >> UniqueLinks(settings)
+        identities = unique.links | "ResolveIdentities" >> ResolveIdentities(settings, plan, output, truth)
+        answers = {"asked": unique.asked, "resolved": identities.resolved} | "AnswerUnits" >> AnswerUnits()
+        tallies.append(unique.tallies)
     # (unit number, its repeats)
     repeats = ids["keys"] | "FindRepeats" >> FindRepeats()
 
@@ -42,7 +50,5 @@ def build(root: beam.Pipeline, units: Work, context: RunContext, truth: str | No
     persons = written.persons | "CountPersons" >> CountPersons()  # (0, figures)
 
     files = (identities.files, written.files, profiles.files) | "Files" >> beam.Flatten()
-    tallies = (
-        ids.tallies, identities.tallies, written.tallies, profiles.tallies, persons,
-    ) | "Tallies" >> beam.Flatten()  # fmt: skip
-    {"files": files, "tallies": tallies} | "Publish" >> Publish(context)
+    tallies += [identities.tallies, written.tallies, profiles.tallies, persons]
+    {"files": files, "tallies": tallies | "Tallies" >> beam.Flatten()} | "Publish" >> Publish(context)

@@ -56,12 +56,18 @@ def test_polars_script_writes_the_loops_events(export: exports.Export, tmp_path:
 
 def test_run_compares_the_job_with_the_loop(export: exports.Export, work: Path) -> None:
     contenders = ["job-1", "job-2", "loop"]
-    flags = ["--rows", str(ROWS), "--many_files", "0", "--work", str(work), "--only", *contenders]
+    flags = ["--rows", str(ROWS), "--many_files", "0", "--six_types", f"{ROWS}:200", "--large", f"{ROWS}:100"]
+    flags += ["--work", str(work), "--only", *contenders]
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.run", *flags], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    results = {result["contender"]: result for result in json.loads((work / "results.json").read_text())["results"]}
+    found = json.loads((work / "results.json").read_text())["results"]
+    assert [(each["export"]["name"], each["contender"]) for each in found] == [
+        *((name, contender) for name in (str(ROWS), f"six-types-{ROWS}-200") for contender in contenders),
+        (f"six-types-{ROWS}-100", "job-1"),
+    ]
+    results = {result["contender"]: result for result in found[:3]}
     assert set(results) == set(contenders)
     assert results["loop"]["lines"] == export.rows
     assert results["job-1"]["lines"] == results["job-2"]["lines"] == results["job-1"]["report"]["rows"]["events"]

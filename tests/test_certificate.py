@@ -8,9 +8,13 @@ import pyarrow as pa
 import pytest
 
 from tests.kruskal_by_hand import Link
+from tests.link_tables import graph_of, rows_of_links
+from transforms.identity import certificate
 from transforms.identity.certificate import CertificateError, certify
-from transforms.identity.forest import Resolution, resolve
-from transforms.identity.links import LINKS, NODES
+from transforms.identity.forest import resolve
+from transforms.identity.resolution import RESOLVED_LINKS, Resolution
+
+Tables = tuple[pa.Table, pa.Table]
 
 GRAPH = [
     *(Link(0, "p1", "u1"), Link(0, "p2", "u2"), Link(1, "p3", "p1"), Link(1, "p1", "p3", 1), Link(1, "p2", "p1", 2)),
@@ -21,8 +25,13 @@ GRAPH = [
 
 @pytest.fixture(scope="module")
 def resolution() -> Resolution:
-    nodes = pa.Table.from_pylist([{"id_type": 0, "id": "d9"}, {"id_type": 2, "id": "p9"}], schema=NODES)
-    return resolve(pa.Table.from_pylist([link._asdict() for link in GRAPH], schema=LINKS), nodes)
+    return resolve(graph_of(rows_of_links(GRAPH), [(0, "d9"), (2, "p9")]))
+
+
+@pytest.fixture(scope="module")
+def tables(resolution: Resolution) -> Tables:
+    """(Links, ids) of the resolution, all strings."""
+    return resolution.links.cast(RESOLVED_LINKS), resolution.ids.slice()
 
 
 def broken(table: pa.Table, where: dict[str, Any], **change: Any) -> pa.Table:
@@ -39,18 +48,23 @@ def without(table: pa.Table, where: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
-def test_what_the_resolver_says_passes(resolution: Resolution) -> None:
-    assert set(resolution.links["status"].to_pylist()) == {"accepted", "redundant", "refused", "contested"}
+def test_what_the_resolver_says_passes(resolution: Resolution, tables: Tables) -> None:
+    links, ids = tables
+    assert set(links["status"].to_pylist()) == {"accepted", "redundant", "refused", "contested"}
     certify(resolution.links, resolution.ids)
+    certify(links, ids)
+    certify(resolution.links, ids)
 
 
 LINK_BREAKS = [
-    ({"a": "p3"}, {"b": "p2"}, "accepted link joins two clusters"),
-    ({"a": "p3"}, {"status": "redundant"}, "not one more than its accepted links"),
+    ({"a": "p3"}, {"b": "p2"}, "redundant link joins two clusters"),
+    ({"a": "p4", "b": "p5"}, {"b": "p7"}, "not its least type:id"),
+    ({"a": "p8"}, {"b": "u2"}, "not the known user that its accepted links join it to"),
+    ({"a": "p3"}, {"status": "redundant"}, "redundant link joins two clusters"),
     ({"a": "p1", "b": "p3"}, {"status": "accepted"}, "not one more than its accepted links"),
     ({"a": "p1", "b": "p3"}, {"status": "refused"}, "refused link does not join two known users"),
     ({"a": "p1", "b": "p3"}, {"b": "p2"}, "redundant link joins two clusters"),
-    ({"a": "p2", "b": "p1"}, {"status": "accepted"}, "accepted link joins two clusters"),
+    ({"a": "p2", "b": "p1"}, {"status": "accepted"}, "a cluster has more than one known user"),
     ({"a": "p2", "b": "p1"}, {"status": "redundant"}, "redundant link joins two clusters"),
     ({"a": "p2", "b": "p1"}, {"b": "p9"}, "refused link does not join two known users"),
     ({"a": "p2", "b": "p1"}, {"a": "p9"}, "refused link does not join two known users"),
@@ -64,26 +78,25 @@ LINK_BREAKS = [
 
 
 @pytest.mark.parametrize(("where", "change", "message"), LINK_BREAKS)
-def test_a_wrong_link_is_refused(
-    resolution: Resolution, where: dict[str, Any], change: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_link_is_refused(tables: Tables, where: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    links, ids = tables
     with pytest.raises(CertificateError, match=message):
-        certify(broken(resolution.links, where, **change), resolution.ids)
+        certify(broken(links, where, **change), ids)
 
 
 ID_BREAKS = [
-    ({"id": "p3"}, {"cluster": "u2", "distinct_id": "u2"}, "accepted link joins two clusters"),
-    ({"id": "d1"}, {"cluster": "u1", "distinct_id": "u1"}, "not one more than its accepted links"),
-    ({"id": "u2"}, {"cluster": "u1", "distinct_id": "u1"}, "more than one known user"),
+    ({"id": "p3"}, {"cluster": "u2", "distinct_id": "u2"}, "not the known user that its accepted links join it to"),
+    ({"id": "d1"}, {"cluster": "u1", "distinct_id": "u1"}, "not its least type:id"),
+    ({"id": "u2"}, {"cluster": "u1", "distinct_id": "u1"}, "known user's cluster or distinct_id is not the user"),
     ({"id": "u2"}, {"distinct_id": "u1"}, "known user's cluster or distinct_id is not the user"),
     ({"id": "u2"}, {"cluster": "u3", "distinct_id": "u3"}, "known user's cluster or distinct_id is not the user"),
-    ({"id": "d9"}, {"cluster": "u9", "distinct_id": "u9"}, "named for a known user that is not in it"),
+    ({"id": "d9"}, {"cluster": "u9", "distinct_id": "u9"}, "not its least type:id"),
     ({"id": "d9"}, {"cluster": "device_id:d0"}, "not its least type:id"),
     ({"id": "d9"}, {"distinct_id": "d9"}, "anonymous device has a distinct_id"),
     ({"id": "p9"}, {"distinct_id": "$device:p4"}, "anonymous profile's distinct_id"),
     ({"id": "p9"}, {"distinct_id": "p9"}, "anonymous profile's distinct_id"),
-    ({"id": "p3"}, {"distinct_id": "$device:p3"}, "not its least type:id"),
-    ({"id": "p9"}, {"distinct_id": "user_id:p9"}, "not one more than its accepted links"),
+    ({"id": "p3"}, {"distinct_id": "$device:p3"}, "not the known user that its accepted links join it to"),
+    ({"id": "p9"}, {"distinct_id": "user_id:p9"}, "anonymous profile's distinct_id"),
     ({"id": "p9"}, {"cluster": None}, "an id has no cluster"),
     ({"id": "p9"}, {"id_type": "email"}, r"\[id_type\] is none of"),
 ]
@@ -91,38 +104,75 @@ ID_BREAKS = [
 
 @pytest.mark.parametrize(("where", "change", "message"), ID_BREAKS)
 def test_a_wrong_id_is_refused(
-    resolution: Resolution, where: dict[str, Any], change: dict[str, Any], message: str
+    resolution: Resolution, tables: Tables, where: dict[str, Any], change: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(CertificateError, match=message):
-        certify(resolution.links, broken(resolution.ids, where, **change))
+    links, ids = tables
+    for said in (links, resolution.links):  # the links' strings, and their numbers of rows
+        with pytest.raises(CertificateError, match=message):
+            certify(said, broken(ids, where, **change))
 
 
-def test_an_id_in_two_clusters_is_refused(resolution: Resolution) -> None:
-    double = broken(resolution.ids, {"id": "p3"}, cluster="u2", distinct_id="u2").filter(
-        pa.array([name == "p3" for name in resolution.ids["id"].to_pylist()])
+def test_an_id_in_two_clusters_is_refused(tables: Tables) -> None:
+    links, ids = tables
+    double = broken(ids, {"id": "p3"}, cluster="u2", distinct_id="u2").filter(
+        pa.array([name == "p3" for name in ids["id"].to_pylist()])
     )
     with pytest.raises(CertificateError, match=r"an id stands in more than one row.*'p3'"):
-        certify(resolution.links, pa.concat_tables([resolution.ids, double]))
+        certify(links, pa.concat_tables([ids, double]))
 
 
-def test_a_lost_link_or_id_is_refused(resolution: Resolution) -> None:
-    with pytest.raises(CertificateError, match="not one more than its accepted links"):
-        certify(without(resolution.links, {"a": "p3"}), resolution.ids)
-    with pytest.raises(CertificateError, match="is not among the ids"):
-        certify(resolution.links, without(resolution.ids, {"id": "p3"}))
-
-
-def test_right_counts_do_not_hide_a_cycle_beside_a_loose_id(resolution: Resolution) -> None:
-    """p3 is cut off and the link from p1 to it turned into a second one between ids that are joined already."""
-    links = broken(resolution.links, {"a": "p3"}, a="p1", b_type="external_user_id", b="u1", rank=0)
-    with pytest.raises(CertificateError, match="not connected by its accepted links"):
-        certify(links, resolution.ids)
-
-
-def test_two_anonymous_clusters_under_one_name_are_refused(resolution: Resolution) -> None:
-    ids = broken(resolution.ids, {"id": "p6"}, cluster="device_id:d2")
+def test_a_lost_link_or_id_is_refused(tables: Tables) -> None:
+    links, ids = tables
+    with pytest.raises(CertificateError, match="redundant link joins two clusters"):
+        certify(without(links, {"a": "p3"}), ids)
     with pytest.raises(CertificateError, match="not its least type:id"):
-        certify(resolution.links, ids)
-    ids = broken(ids, {"id": "p7"}, cluster="device_id:d2")
+        certify(without(links, {"a": "p8"}), ids)
+    with pytest.raises(CertificateError, match="is not among the ids"):
+        certify(links, without(ids, {"id": "p3"}))
+
+
+def test_right_counts_do_not_hide_a_cycle_beside_a_loose_id(tables: Tables) -> None:
+    """p3 is cut off and the link from p1 to it turned into a second one between ids that are joined already."""
+    links, ids = tables
+    links = broken(links, {"a": "p3"}, a="p1", b_type="external_user_id", b="u1", rank=0)
     with pytest.raises(CertificateError, match="not one more than its accepted links"):
-        certify(resolution.links, ids)
+        certify(links, ids)
+
+
+def test_two_anonymous_clusters_under_one_name_are_refused(tables: Tables) -> None:
+    links, ids = tables
+    for name in ("p6", "p7"):
+        ids = broken(ids, {"id": name}, cluster="device_id:d2")
+        with pytest.raises(CertificateError, match="not its least type:id"):
+            certify(links, ids)
+
+
+@pytest.mark.parametrize("end", ["a", "b"])
+def test_links_whose_numbers_stand_for_other_ids_are_looked_up_by_their_strings(
+    resolution: Resolution, tables: Tables, end: str
+) -> None:
+    """Two ids in each other's place: numbers that are rows of the ids no longer name what stands in them."""
+    links, ids = resolution.links, tables[1]
+    column = links[end].chunk(0)
+    names = column.dictionary.to_pylist()
+    at, other = names.index("p3"), names.index("p9")
+    names[at], names[other] = names[other], names[at]
+    swapped = pa.DictionaryArray.from_arrays(column.indices, pa.array(names))
+    with pytest.raises(CertificateError):
+        certify(links.set_column(links.column_names.index(end), end, swapped), ids)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_slices_of_ids_are_proven_as_the_whole(
+    resolution: Resolution, tables: Tables, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links, ids = tables
+    monkeypatch.setattr(certificate, "_SLICE", rows)
+    certify(resolution.links, resolution.ids)
+    change: dict[str, Any]
+    for where, change, message in ID_BREAKS:
+        with pytest.raises(CertificateError, match=message):
+            certify(links, broken(ids, where, **change))
+    turned = pa.concat_tables([ids.slice(0, 3), ids.slice(4, 1), ids.slice(3, 1), ids.slice(5)])
+    with pytest.raises(CertificateError, match="more than one row, or out of order"):
+        certify(links, turned)

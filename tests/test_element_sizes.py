@@ -20,11 +20,11 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines import currents_to_mixpanel as command
 from tests.small_exports import NOW, avro
 from tests.whole_run import Actual, read_output
-from transforms import accounting, formatting, publishing, reading, resolving
+from transforms import accounting, formatting, publishing, reading, resolving, sharding
 from transforms.accounting import pack_bounded
 from transforms.currents.bounds import MAX_NAME
 from transforms.currents.paths import SourceFile, Unit, cut_units
-from transforms.elements import ASKED, ATTRIBUTES, KINDS, LINKS, MAXIMUM_BYTES, NODES, PERSON_MONTHS, UNIT
+from transforms.elements import ANSWER, ATTRIBUTES, KINDS, LINKS, MAXIMUM_BYTES, PERSON_MONTHS, ROWS, UNIT
 from transforms.identity.ids import LINKS as LINKS_SCHEMA
 from transforms.identity.links import split, unpack
 from transforms.identity.repeats import pack_answer, split_answer, unpack_answer
@@ -32,7 +32,7 @@ from transforms.run import blocks_on_disk
 
 SESSION, CUSTOM, UPDATE = "users.behaviors.app.SessionStart", "users.behaviors.CustomEvent", "users.profile.Update"
 STEPS = (
-    reading._ReadIds, resolving._UniqueLinks, resolving._Resolve, resolving._Answer, resolving._FindRepeats,
+    reading._ReadIds, sharding._UniqueLinks, resolving._Resolve, sharding._Answer, resolving._FindRepeats,
     formatting._FormatUnit, publishing._WriteProfiles, publishing._CountPersons,
 )  # fmt: skip
 Sizes = dict[bytes, list[int]]
@@ -90,7 +90,7 @@ def check(actual: Actual, sizes: Sizes) -> None:
     assert largest <= timing["largest_shuffle_element_bytes"] < MAXIMUM_BYTES
     shuffled = {kind: (found["elements"], found["bytes"]) for kind, found in timing["shuffled"].items()}
     seen = {KINDS[tag]: (len(of_kind), sum(of_kind)) for tag, of_kind in sizes.items()}
-    for kind in set(seen) - {"figures", "workspaces"}:
+    for kind in set(seen) - {"figures"}:
         assert shuffled[kind] == seen[kind], kind
     assert set(seen) <= set(shuffled) | {"figures"}
 
@@ -145,7 +145,7 @@ def test_a_file_of_many_fat_rows(tmp_path: Path, sizes: Sizes) -> None:
     del rows, updates
     actual = run(tmp_path)
     assert actual.report["rows"]["events"] == 100_000
-    for tag in (LINKS, ASKED, ATTRIBUTES):
+    for tag in (LINKS, ANSWER, ATTRIBUTES):
         assert len(sizes[tag]) > 1, KINDS[tag]
     check(actual, sizes)
 
@@ -266,10 +266,11 @@ def test_many_workspaces_are_told_as_many(tmp_path: Path, sizes: Sizes, capsys: 
     argv = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", f"--now={NOW}"]
     assert command.main(argv) == 1
     assert "rows of 100 or more workspaces (app_group_id): [000000" in capsys.readouterr().err
-    assert max(sizes[b"W"]) < 100_000
+    assert max(sizes[LINKS]) < 100_000
 
 
-def test_every_kind_was_looked_at(sizes: Sizes, tmp_path: Path) -> None:
+def test_every_kind_was_looked_at(sizes: Sizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.settings._BYTES_AN_ID_SHARD", 500)
     rows = [row(number, user_id=f"p{number % 3}", external_user_id=f"u{number % 3}") for number in range(9)]
     put(tmp_path / "in", SESSION, "a", rows)
     put(tmp_path / "in", SESSION, "b", [row(77, user_id="alone"), row(0, user_id="p0")])
@@ -278,4 +279,4 @@ def test_every_kind_was_looked_at(sizes: Sizes, tmp_path: Path) -> None:
     put(tmp_path / "in", SESSION, "e", [row(120 + n, user_id=f"c{n}", external_user_id="crowd") for n in range(3)])
     check(run(tmp_path, "--crowd_ids=drop", "--max_profiles_per_known_user=2"), sizes)
     assert set(sizes) == set(KINDS)
-    assert {NODES, PERSON_MONTHS} <= set(sizes)
+    assert {ROWS, PERSON_MONTHS} <= set(sizes)

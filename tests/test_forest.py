@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kruskal_by_hand import Link, resolve_by_hand
+from tests.link_tables import graph_of, rows_of_links, source_of
 from transforms.identity.certificate import certify
-from transforms.identity.forest import Resolution, resolve
+from transforms.identity.forest import resolve
+from transforms.identity.gathering import Gathered
 from transforms.identity.ids import ID_TYPES
-from transforms.identity.links import LINKS, NODES, LinkTable
+from transforms.identity.resolution import RESOLVED_LINKS, Resolution
+from transforms.identity.sources import pack_source
 
 # One string is a profile, a device and a known user; another a known user that looks like a typed id.
 PROFILES = ["p", "same", "é", "P", " p", "\uffff", "\U0001f600"]
@@ -40,18 +42,11 @@ GRAPH = st.lists(LINK, max_size=24, unique_by=lambda link: (link.rank, link.a, l
 NODE = st.tuples(st.integers(0, 2), st.sampled_from(["p", "lonely", "same"]))
 
 
-def table(links: list[Link]) -> pa.Table:
-    return pa.Table.from_pylist([link._asdict() for link in links], schema=LINKS)
-
-
-def node_table(nodes: list[tuple[int, str]]) -> pa.Table:
-    return pa.Table.from_pylist([{"id_type": kind, "id": name} for kind, name in nodes], schema=NODES)
-
-
 def run(
     links: list[Link], policy: str = "first", limit: int = 20, nodes: list[tuple[int, str]] | None = None
 ) -> Resolution:
-    resolution = resolve(table(links), node_table(nodes or []), device_links=policy, max_profiles_per_device=limit)
+    graph = graph_of(rows_of_links(links), nodes or [])
+    resolution = resolve(graph, device_links=policy, max_profiles_per_device=limit)
     certify(resolution.links, resolution.ids)
     return resolution
 
@@ -63,7 +58,7 @@ def statuses(resolution: Resolution) -> dict[tuple[int, str, str], str]:
 def groups(resolution: Resolution) -> set[frozenset[tuple[str, str]]]:
     """The clusters as sets of typed ids; a known user's is told from an anonymous one of the same name."""
     found: dict[tuple[str, bool], set[tuple[str, str]]] = {}
-    for row in resolution.ids.to_pylist():
+    for row in resolution.ids.slice().to_pylist():
         key = row["cluster"], row["distinct_id"] == row["cluster"]
         found.setdefault(key, set()).add((row["id_type"], row["id"]))
     return {frozenset(members) for members in found.values()}
@@ -76,7 +71,7 @@ def test_equals_kruskal_by_hand(links: list[Link], nodes: list[tuple[int, str]],
     typed = [f"{ID_TYPES[kind]}:{name}" for kind, name in nodes]
     status, ids, profiles = resolve_by_hand(links, typed, policy, limit)
     assert statuses(resolution) == {(link.rank, link.a, link.b): said for link, said in status.items()}
-    assert resolution.ids.to_pylist() == ids
+    assert resolution.ids.slice().to_pylist() == ids
     said = {row["id"]: (row["known_user"], row["via"]) for row in resolution.profiles.to_pylist()}
     assert said == profiles
     assert list(said) == sorted(said, key=str.encode)
@@ -100,7 +95,7 @@ def test_dense_graphs_equal_kruskal_by_hand(seed: int) -> None:
     resolution = run(links, policy, limit)
     status, ids, profiles = resolve_by_hand(links, [], policy, limit)
     assert statuses(resolution) == {(link.rank, link.a, link.b): said for link, said in status.items()}
-    assert resolution.ids.to_pylist() == ids
+    assert resolution.ids.slice().to_pylist() == ids
     said = {row["id"]: (row["known_user"], row["via"]) for row in resolution.profiles.to_pylist()}
     assert said == profiles
 
@@ -109,14 +104,13 @@ def test_dense_graphs_equal_kruskal_by_hand(seed: int) -> None:
 @given(GRAPH, st.sampled_from(POLICIES), st.randoms(use_true_random=False))
 def test_order_and_repetition_do_not_matter(links: list[Link], policy: str, chance: random.Random) -> None:
     shuffled = chance.sample(links, len(links))
-    gathered = LinkTable()
-    for link in [*shuffled, *chance.sample(links, len(links) // 2)]:
-        gathered.add(table([link, link._replace(time=link.time + 1)]))
+    said = [[link, link._replace(time=link.time + 1)] for link in [*shuffled, *chance.sample(links, len(links) // 2)]]
+    parts = [part for at, some in enumerate(said) for part in pack_source(at, source_of(rows_of_links(some)))]
     one, two = run(links, policy), run(shuffled, policy)
-    three = resolve(gathered.result(), node_table([]), device_links=policy)
+    three = resolve(Gathered(parts).graph()[0], device_links=policy)
     for other in (two, three):
-        assert one.links.equals(other.links)
-        assert one.ids.equals(other.ids)
+        assert one.links.cast(RESOLVED_LINKS).equals(other.links.cast(RESOLVED_LINKS))
+        assert one.ids.slice().equals(other.ids.slice())
         assert one.profiles.equals(other.profiles)
         assert one.figures == other.figures
 
@@ -129,7 +123,7 @@ def test_the_direction_of_orphan_links_does_not_matter(links: list[Link], flips:
         link._replace(a=link.b, b=link.a) if link.rank == 1 and flips >> at & 1 else link
         for at, link in enumerate(links)
     ]
-    assert run(links).ids.equals(run(flipped).ids)
+    assert run(links).ids.slice().equals(run(flipped).ids.slice())
 
 
 @settings(max_examples=50, deadline=None)
@@ -144,7 +138,7 @@ def test_forest_of_the_forests_of_parts_is_the_forest(links: list[Link], shards:
         kept += [link for link in part if status[link.rank, link.a, link.b] == "accepted"]
     nodes = [(ID_TYPES.index(end.split(":", 1)[0]), end.split(":", 1)[1]) for link in links for end in link.ends]
     whole, of_parts = run(links), run(kept, nodes=nodes)
-    assert whole.ids.equals(of_parts.ids)
+    assert whole.ids.slice().equals(of_parts.ids.slice())
     accepted = {key for key, status in statuses(of_parts).items() if status == "accepted"}
     assert accepted == {key for key, status in statuses(whole).items() if status == "accepted"}
 
@@ -279,15 +273,9 @@ def test_trees_are_one_person(shape: str) -> None:
 
 def test_a_junk_device_of_many_profiles_joins_no_one() -> None:
     count = 100_000
-    columns = {
-        "rank": np.full(count, 2, dtype=np.int8),
-        "a": [f"{n:024x}" for n in range(count)],
-        "b": ["junk"] * count,
-        "time": np.arange(count),
-        "event_id": [""] * count,
-        "file": [""] * count,
-    }
-    resolution = resolve(pa.table(columns, schema=LINKS), node_table([]), device_links="first")
+    resolution = resolve(
+        graph_of(rows_of_links(Link(2, f"{n:024x}", "junk", n) for n in range(count))), device_links="first"
+    )
     certify(resolution.links, resolution.ids)
     assert resolution.figures["clusters"] == count + 1
     assert resolution.figures["links"]["quarantined"] == count
@@ -309,7 +297,7 @@ def test_orphan_cycles_lose_their_weakest_link() -> None:
 
 def test_a_known_user_named_like_an_anonymous_cluster() -> None:
     resolution = run([Link(0, "p", "user_id:q"), Link(2, "p", "d")], nodes=[(2, "q"), (1, "device_id:x"), (0, "x")])
-    assert [tuple(row.values()) for row in resolution.ids.to_pylist()] == [
+    assert [tuple(row.values()) for row in resolution.ids.slice().to_pylist()] == [
         ("device_id", "d", "user_id:q", "user_id:q"),
         ("device_id", "x", None, "device_id:x"),
         ("external_user_id", "device_id:x", "device_id:x", "device_id:x"),
@@ -330,4 +318,4 @@ def test_wrong_flags_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\[0\]; use 1 or more"):
         run([], limit=0)
     with pytest.raises(ValueError, match=r"\[0\] to \[3\]"):
-        resolve(table([Link(0, "a", "b")._replace(rank=rank) for rank in (0, 3)]), node_table([]))
+        graph_of(rows_of_links(Link(0, "a", "b")._replace(rank=rank) for rank in (0, 3)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from typing import Any
 
@@ -12,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.identity import tables as module
+from tests.link_tables import as_strings
 from transforms.identity.columns import bytewise_order
 from transforms.identity.ids import (
     DEVICE_ID,
     DISALLOWED,
     EXTERNAL_USER_ID,
-    ID_TYPES,
     NOBODY,
     STOCK_DEVICES,
     USER_ID,
@@ -27,13 +25,11 @@ from transforms.identity.ids import (
 )
 from transforms.identity.links import (
     LINKS,
-    NODES,
-    LinkTable,
-    NodeTable,
-    from_rows,
+    NO_PROFILE,
+    UnitIds,
+    UnitLinks,
     pack,
     split,
-    unique_links,
     unpack,
 )
 
@@ -178,8 +174,7 @@ def links_by_hand(
     return found, nodes
 
 
-def as_dict(table: pa.Table) -> dict[tuple[int, str, str], tuple[Any, ...]]:
-    rows = table.to_pylist()
+def as_dict(rows: list[Row]) -> dict[tuple[int, str, str], tuple[Any, ...]]:
     found = {
         (row["rank"], row["a"], row["b"]): (row["time"], row["event_id"].encode(), row["file"].encode()) for row in rows
     }
@@ -187,36 +182,51 @@ def as_dict(table: pa.Table) -> dict[tuple[int, str, str], tuple[Any, ...]]:
     return found
 
 
-def take_rows(event_type: str, rows: list[Row], absent: set[str], **flags: Any) -> tuple[pa.Table, pa.Table]:
-    names = {"user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open"}
-    columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in names - absent}
-    return from_rows(
-        event_type,
-        **{"user_id": None, **columns},
-        event_id=pa.array([row["event_id"] for row in rows], pa.string()),
-        time=pa.array([row["time"] if row["evidence"] else None for row in rows], pa.int64()),
-        evidence=np.array([row["evidence"] for row in rows], dtype=bool),
-        file_index=np.array([row["file"] for row in rows], dtype=np.int32),
-        file_paths=PATHS,
-        **flags,
-    )
+def take_rows(
+    event_type: str, rows: list[Row], absent: set[str], size: int = 1000, no_id: tuple[str, ...] = ()
+) -> UnitIds:
+    """What a unit of these rows says, which come ``size`` at a time, the last of the unit first."""
+    found = UnitLinks(PATHS, no_id)
+    for begin in reversed(range(0, len(rows), size)):
+        part = rows[begin : begin + size]
+        names = {"user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open"}
+        columns = {name: pa.array([row[name] for row in part], pa.string()) for name in names - absent}
+        found.add(
+            event_type,
+            **{"user_id": None, **columns},
+            event_id=pa.array([row["event_id"] for row in part], pa.string()),
+            time=pa.array([row["time"] if row["evidence"] else None for row in part], pa.int64()),
+            evidence=np.array([row["evidence"] for row in part], dtype=bool),
+            file_index=np.array([row["file"] for row in part], dtype=np.int32),
+            unit_row=np.arange(begin, begin + len(part)),
+            deletes=np.array([row["machine_open"] == "true" for row in part], dtype=bool),
+        )
+    return found.result(len(rows))
 
 
 @pytest.mark.parametrize("event_type", TYPES)
 @pytest.mark.parametrize("seed", range(25))
-def test_links_of_rows(seed: int, event_type: str) -> None:
+def test_links_of_rows(seed: int, event_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = random_rows(seed)
     columns = ["user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open"]
     absent = set(random.Random(seed).sample(columns, 2)) if seed % 4 == 0 else set()
     expected, nodes = links_by_hand(event_type, [{**row, **dict.fromkeys(absent)} for row in rows])
-    links, found = take_rows(event_type, rows, absent)
-    assert links.schema.equals(LINKS)
-    assert found.schema.equals(NODES)
-    assert as_dict(links) == expected
-    assert sorted((row["id_type"], row["id"]) for row in found.to_pylist()) == sorted(nodes)
-    _, unlinked = take_rows(event_type, rows, absent, only_unlinked=True)
-    ends = {(2, a) for _, a, _ in expected} | {((1, 2, 0)[rank], b) for rank, _, b in expected}
-    assert {(row["id_type"], row["id"]) for row in unlinked.to_pylist()} == nodes - ends
+    for at_once, size in ((1 << 18, 1000), (1 << 18, 3), (4, 3)):
+        monkeypatch.setattr("transforms.identity.links._ROWS_AT_ONCE", at_once)
+        said = take_rows(event_type, rows, absent, size)
+        assert said.links.schema.equals(LINKS)
+        assert as_dict(as_strings(said.names, said.links)) == expected
+        assert sorted((kind, name) for kind in range(3) for name in said.names[kind].to_pylist()) == sorted(nodes)
+        profiles = [said.names[2][int(at)].as_py() if at != NO_PROFILE else None for at in said.profile]
+        if "user_id" not in absent:
+            known = {name for kind, name in nodes if kind == 2}
+            assert profiles == [row["user_id"] if row["user_id"] in known else None for row in rows]
+            gone = {row["user_id"] for row in rows if row["evidence"] and row["machine_open"] == "true"}
+            assert {said.names[2][int(at)].as_py() for at in said.deleted} == {
+                name for name in gone if usable_by_hand(name)
+            }
+        else:
+            assert set(profiles) <= {None}
 
 
 @pytest.mark.parametrize(
@@ -228,102 +238,32 @@ def test_any_string_type_will_do(kind: pa.DataType) -> None:
     }
     if not pa.types.is_dictionary(kind):
         columns["user_id"] = pa.chunked_array([columns["user_id"].slice(0, 1), columns["user_id"].slice(1)])
-    links, nodes = from_rows(
+    found = UnitLinks(["f"])
+    found.add(
         "users.a",
         **columns,
         time=pa.array([1, 2, 3]),
         evidence=np.ones(3, dtype=bool),
         file_index=np.zeros(3, dtype=np.int32),
-        file_paths=["f"],
+        unit_row=np.arange(3),
     )
-    assert as_dict(links) == {(2, "x", "x"): (1, b"x", b"f"), (2, "y", "y"): (3, b"y", b"f")}
-    assert nodes.num_rows == 4
-
-
-def by_bytes(key: tuple[int, str, str]) -> tuple[int, bytes, bytes]:
-    return key[0], key[1].encode(), key[2].encode()
-
-
-def random_links(seed: int) -> list[Row]:
-    chance = random.Random(seed)
-    events = chance.sample(["", "a", "\uffff", "\U0001f600", "12345678a", "12345678b"], 2)
-    names = chance.choice(["pé", ["\uffff", "\U0001f600"], ["s", *("long" * 20 + end for end in "pq")]])
-    return [
-        {
-            "rank": chance.randint(0, 2),
-            "a": chance.choice(names),
-            "b": chance.choice(["u", *names]),
-            "time": chance.randint(0, 1),
-            "event_id": chance.choice([*events, "12345678a", "12345678b"]),
-            "file": chance.choice(PATHS),
-        }
-        for _ in range(chance.randint(0, 60))
-    ]
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_unique_links_do_not_depend_on_order_or_blocks(seed: int) -> None:
-    rows, chance = random_links(seed), random.Random(seed)
-    size = chance.randint(1, 7)
-    expected: dict[tuple[int, str, str], tuple[Any, ...]] = {}
-    for row in rows:
-        key, evidence = (row["rank"], row["a"], row["b"]), (row["time"], row["event_id"].encode(), row["file"].encode())
-        expected[key] = min(evidence, expected.get(key, evidence))
-    assert as_dict(unique_links(pa.Table.from_pylist(rows, schema=LINKS))) == expected
-    results = []
-    for compaction in (2, 1000):
-        table = LinkTable()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_ROWS_A_COMPACTION", compaction)
-            for at in range(0, len(rows), size):
-                table.add(pa.Table.from_pylist(rows[at : at + size], schema=LINKS))
-        results += [table.result(), table.result()]
-        chance.shuffle(rows)
-    for result in results:
-        assert result.schema.equals(LINKS)
-        assert as_dict(result) == expected
-        assert list(as_dict(result)) == sorted(
-            expected, key=lambda key: (key[0], *(str(part).encode() for part in key[1:]))
-        )
-
-
-def test_memory_follows_distinct_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ROWS_A_COMPACTION", 100)
-    table = LinkTable()
-    for time in range(100):
-        rows = [{"rank": 0, "a": f"p{n}", "b": "u", "time": time, "event_id": "", "file": "f"} for n in range(50)]
-        table.add(pa.Table.from_pylist(rows, schema=LINKS))
-        assert sum(part.num_rows for part in table._pending) <= 200
-    assert table.result().num_rows == 50
-
-
-def test_fingerprints_tell_links_apart_by_both_halves() -> None:
-    """Links that share the half that is searched for are not taken for each other."""
-    first = {"rank": 0, "a": "p", "b": "u", "time": 1, "event_id": "", "file": "f"}
-    rows = pa.Table.from_pylist([first, {**first, "b": "v", "time": 5}, {**first, "time": 5}, first], schema=LINKS)
-    seen = module._Seen.of(rows.slice(0, 1))
-    assert seen.has_earlier(rows).tolist() == [False, False, True, False]
-    other_half = dataclasses.replace(seen, low=seen.low + np.uint64(1))
-    assert not other_half.has_earlier(rows).any()
-
-
-def test_nodes_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ROWS_A_COMPACTION", 3)
-    table = NodeTable()
-    rows: list[Row] = [
-        {"id_type": n % 3, "id": name} for n in range(12) for name in ("\uffff", "\U0001f600", f"x{n % 2}")
-    ]
-    for at in range(0, len(rows), 5):
-        table.add(pa.Table.from_pylist(rows[at : at + 5], schema=NODES))
-    found = [(row["id_type"], row["id"]) for row in table.result().to_pylist()]
-    assert found == sorted({(row["id_type"], row["id"]) for row in rows}, key=lambda node: (node[0], node[1].encode()))
-    assert NodeTable().result().equals(NODES.empty_table())
-    assert list(ID_TYPES) == sorted(ID_TYPES)
+    said = found.result(3)
+    rows = as_strings(said.names, said.links)
+    assert as_dict(rows) == {(2, "x", "x"): (1, b"x", b"f"), (2, "y", "y"): (3, b"y", b"f")}
+    assert sum(map(len, said.names)) == 4
 
 
 def test_blocks_carry_any_rows_in_equal_bytes() -> None:
     names = [f"{n * 2654435761 % 2**32:024x}" for n in range(3000)]
-    columns = {"rank": [0] * 3000, "a": names, "b": names, "time": range(3000), "event_id": names, "file": ["f"] * 3000}
+    numbers = [n * 7919 % 3000 for n in range(3000)]
+    columns = {
+        "rank": [0] * 3000,
+        "a": numbers,
+        "b": numbers,
+        "time": range(3000),
+        "event_id": names,
+        "file": ["f"] * 3000,
+    }
     table = pa.table(columns, schema=LINKS)
     chunked = pa.concat_tables([table.slice(0, 17), table.slice(17)])
     assert unpack(pack(chunked)).equals(table)
@@ -335,18 +275,3 @@ def test_blocks_carry_any_rows_in_equal_bytes() -> None:
     assert pa.concat_tables([unpack(block) for block in blocks]).equals(table)
     assert split(table.slice(0, 0)) == []
     assert len(split(table.slice(0, 2), 1)) == 2
-
-
-def test_orphan_links_of_both_directions_are_one_with_the_lesser_evidence() -> None:
-    rows = [
-        {"rank": 1, "a": "p1", "b": "p2", "time": 20, "event_id": "x", "file": "f"},
-        {"rank": 1, "a": "p2", "b": "p1", "time": 10, "event_id": "y", "file": "f"},
-        {"rank": 1, "a": "p2", "b": "p3", "time": 10, "event_id": "y", "file": "f"},
-        {"rank": 0, "a": "p2", "b": "p1", "time": 30, "event_id": "z", "file": "f"},
-    ]
-    left = module.undirected(pa.Table.from_pylist(rows, schema=LINKS))
-    assert [(row["rank"], row["a"], row["b"]) for row in left.to_pylist()] == [
-        (1, "p2", "p1"),
-        (1, "p2", "p3"),
-        (0, "p2", "p1"),
-    ]

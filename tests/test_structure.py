@@ -22,7 +22,8 @@ from tests.whole_run import ROOT
 from transforms import Plan, RunContext, Settings, SourceFile, Unit
 
 BEAM_MODULES = {
-    f"transforms.{name}" for name in ("reading", "resolving", "formatting", "publishing", "stores.beam_files")
+    f"transforms.{name}"
+    for name in ("reading", "resolving", "sharding", "formatting", "publishing", "stores.beam_files")
 }
 LONGEST_FILE, LONGEST_TEST_FILE = 340, 400
 LONGEST_EXAMPLE = 15

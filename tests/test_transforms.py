@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from transforms import (
     ResolveIdentities,
     RunContext,
     Settings,
+    UniqueLinks,
     WriteProfiles,
     claim,
     cut_units,
@@ -40,6 +42,7 @@ from transforms.accounting import AccountingError
 NOW = 1_772_323_200  # 2026-03-01T00:00:00Z
 SETTINGS = Settings(now=NOW)
 PLAN = Plan.for_input(units=1, files=1, input_bytes=1000)
+SHARDED = dataclasses.replace(PLAN, id_shards=3)
 SESSION, UPDATE = "users.behaviors.app.SessionStart", "users.profile.Update"
 
 ADA = {"id": "e1", "time": NOW - 90, "user_id": "p1", "external_user_id": "ada", "device_id": "phone"}
@@ -89,7 +92,7 @@ def resolve(ids: DoOutputsTuple, output: str) -> DoOutputsTuple:
 
 
 def write_events(ids: DoOutputsTuple, output: str) -> DoOutputsTuple:
-    answers = {"asked": ids.asked, "resolved": resolve(ids, output).resolved} | AnswerUnits()
+    answers = resolve(ids, output).resolved
     return (ids.units, answers, ids["keys"] | FindRepeats()) | beam.Flatten() | FormatEvents(SETTINGS, PLAN, output)
 
 
@@ -97,21 +100,31 @@ def test_a_row_links_its_profile_to_its_external_id_and_its_device(export: Expor
     with new_pipeline() as pipeline:
         ids = pipeline | beam.Create(export(ADA)) | ReadIds(SETTINGS, PLAN)
         assert_that(
-            ids.links | beam.FlatMap(columns, "kind", "a", "b", "time", "event_id"),
+            ids.links | beam.FlatMap(columns, "kind", "id", "a", "b", "time", "event_id"),
             equal_to([
-                ("link", "user_id:p1", "external_user_id:ada", NOW - 90, "e1"),
-                ("link", "user_id:p1", "device_id:phone", NOW - 90, "e1"),
+                ("id", "device_id:phone", None, None, None, None),
+                ("id", "external_user_id:ada", None, None, None, None),
+                ("id", "user_id:p1", None, None, None, None),
+                ("link", None, "user_id:p1", "external_user_id:ada", NOW - 90, "e1"),
+                ("link", None, "user_id:p1", "device_id:phone", NOW - 90, "e1"),
             ]),
         )  # fmt: skip
 
 
-def test_reading_asks_about_each_profile_once_and_keeps_the_key_of_each_row(export: Export) -> None:
+def test_reading_numbers_each_profile_once_and_keeps_the_profile_and_the_key_of_each_row(export: Export) -> None:
     with new_pipeline() as pipeline:
         ids = pipeline | beam.Create(export(ADA, GUEST, AGAIN)) | ReadIds(SETTINGS, PLAN)
-        asked = ids.asked | "Asked" >> beam.FlatMap(columns, "unit", "profile")
+        named = ids.links | "Named" >> beam.FlatMap(columns, "number", "id") | beam.Filter(is_profile)
+        rows = ids.units | "Rows" >> beam.FlatMap(columns, "kind", "row", "profile")
         keys = ids["keys"] | "Keys" >> beam.FlatMap(columns, "unit", "row")
-        assert_that(asked, equal_to([(0, "p1"), (0, "p2")]), "BothProfilesOnce")
+        assert_that(named, equal_to([(0, "user_id:p1"), (1, "user_id:p2")]), "BothProfilesOnce")
+        of_rows = [("row", 0, 0), ("row", 1, 1), ("row", 2, 0), ("unit", None, None)]
+        assert_that(rows, equal_to(of_rows), "ProfileOfEachRow")
         assert_that(keys, equal_to([(0, 0), (0, 1), (0, 2)]), "AllThreeRows")
+
+
+def is_profile(named: tuple[int, str | None]) -> bool:
+    return str(named[1]).startswith("user_id:")
 
 
 def test_a_guest_on_the_device_of_one_known_user_is_that_user(export: Export, output: str) -> None:
@@ -119,7 +132,7 @@ def test_a_guest_on_the_device_of_one_known_user_is_that_user(export: Export, ou
         ids = pipeline | beam.Create(export(ADA, GUEST)) | ReadIds(SETTINGS, PLAN)
         assert_that(
             resolve(ids, output).resolved | beam.FlatMap(columns, "profile", "known_user", "via"),
-            equal_to([("p1", "ada", "own"), ("p2", "ada", "device")]),
+            equal_to([(0, "ada", "own"), (1, "ada", "device")]),
         )
 
 
@@ -132,13 +145,15 @@ def test_resolving_writes_the_identity_files(export: Export, output: str) -> Non
         )
 
 
-def test_a_unit_is_told_who_its_profiles_are(export: Export, output: str) -> None:
+def test_a_unit_is_told_the_same_where_ids_are_gathered_in_shards(export: Export, output: str) -> None:
     with new_pipeline() as pipeline:
-        ids = pipeline | beam.Create(export(ADA, GUEST)) | ReadIds(SETTINGS, PLAN)
-        answers = {"asked": ids.asked, "resolved": resolve(ids, output).resolved} | AnswerUnits()
+        ids = pipeline | beam.Create(export(ADA, GUEST)) | ReadIds(SETTINGS, SHARDED)
+        unique = ids.links | UniqueLinks(SETTINGS)
+        identities = unique.links | ResolveIdentities(SETTINGS, SHARDED, output)
+        answers = {"asked": unique.asked, "resolved": identities.resolved} | AnswerUnits()
         assert_that(
             answers | beam.FlatMap(columns, "unit", "profile", "known_user"),
-            equal_to([(0, "p1", "ada"), (0, "p2", "ada")]),
+            equal_to([(0, 0, "ada"), (0, 1, "ada")]),
         )
 
 

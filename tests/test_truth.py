@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,8 @@ from transforms.currents.listing import discover
 from transforms.currents.paths import cut_units
 from transforms.identity.evidence import gather
 from transforms.identity.forest import resolve
-from transforms.identity.links import LinkTable, NodeTable, unpack
+from transforms.identity.gathering import Gathered
+from transforms.identity.graph import Graph
 from transforms.identity.score import score
 from transforms.settings import Settings
 
@@ -20,38 +20,35 @@ NOW = 1_773_000_000
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, dict[str, str]]:
-    """(Links, nodes, truth) of an export of 1,500 people."""
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Graph, dict[str, str]]:
+    """(Graph, truth) of an export of 1,500 people."""
     folder = tmp_path_factory.mktemp("sample")
     write_export(folder, users=1_500, days=3, seed=7, rows=45_000, flush_minutes=0)
-    links, nodes = LinkTable(), NodeTable()
-    for unit in cut_units(discover([str(folder)])):
-        found = gather(unit, Settings(now=NOW), id_shards=1, key_shards=1)
-        for table, blocks in ((links, found.links), (nodes, found.nodes)):
-            for _, block in blocks:
-                table.add(unpack(block))
-    return links.result(), nodes.result(), json.loads((folder / "truth.json").read_bytes())
+    units = cut_units(discover([str(folder)]))
+    found = [gather(unit, Settings(now=NOW), id_shards=1, key_shards=1) for unit in units]
+    gathered = Gathered(part for evidence in found for _, part in evidence.parts)
+    return gathered.graph()[0], json.loads((folder / "truth.json").read_bytes())
 
 
-def scored(sample: tuple[Any, Any, dict[str, str]], policy: str) -> dict[str, float | int]:
-    links, nodes, truth = sample
-    return score(resolve(links, nodes, device_links=policy).profiles, truth)
+def scored(sample: tuple[Graph, dict[str, str]], policy: str) -> dict[str, float | int]:
+    graph, truth = sample
+    return score(resolve(graph, device_links=policy).profiles, truth)
 
 
-def test_without_devices_nobody_is_wrongly_joined(sample: tuple[Any, Any, dict[str, str]]) -> None:
+def test_without_devices_nobody_is_wrongly_joined(sample: tuple[Graph, dict[str, str]]) -> None:
     found = scored(sample, "none")
     assert found["precision"] == 1.0
     assert found["wrongly_joined"] == 0
     assert 0.2 < found["recall"] < 0.6
 
 
-def test_sole_devices_find_more_and_are_mostly_right(sample: tuple[Any, Any, dict[str, str]]) -> None:
+def test_sole_devices_find_more_and_are_mostly_right(sample: tuple[Graph, dict[str, str]]) -> None:
     found = scored(sample, "sole")
     assert found["precision"] > 0.9
     assert found["recall"] > scored(sample, "none")["recall"] + 0.15
 
 
-def test_the_first_user_of_a_shared_device_finds_most_and_errs_most(sample: tuple[Any, Any, dict[str, str]]) -> None:
+def test_the_first_user_of_a_shared_device_finds_most_and_errs_most(sample: tuple[Graph, dict[str, str]]) -> None:
     first, sole = scored(sample, "first"), scored(sample, "sole")
     assert first["recall"] >= sole["recall"]
     assert first["precision"] < sole["precision"]

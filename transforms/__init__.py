@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from transforms.inspecting import rows_of
     from transforms.publishing import CountPersons, Publish, WriteProfiles
     from transforms.reading import ReadIds
-    from transforms.resolving import AnswerUnits, FindRepeats, ResolveIdentities
+    from transforms.resolving import FindRepeats, ResolveIdentities
     from transforms.run.claims import claim
     from transforms.run.report import RunContext
     from transforms.settings import Plan, Settings
+    from transforms.sharding import AnswerUnits, UniqueLinks
 else:
     _HOMES = {
         "transforms.currents.listing": ("discover",),
@@ -32,10 +33,11 @@ else:
         "transforms.inspecting": ("rows_of",),
         "transforms.publishing": ("CountPersons", "Publish", "WriteProfiles"),
         "transforms.reading": ("ReadIds",),
-        "transforms.resolving": ("AnswerUnits", "FindRepeats", "ResolveIdentities"),
+        "transforms.resolving": ("FindRepeats", "ResolveIdentities"),
         "transforms.run.claims": ("claim",),
         "transforms.run.report": ("RunContext",),
         "transforms.settings": ("Plan", "Settings"),
+        "transforms.sharding": ("AnswerUnits", "UniqueLinks"),
     }
 
     import importlib
@@ -63,6 +65,7 @@ __all__ = [
     "RunContext",
     "Settings",
     "SourceFile",
+    "UniqueLinks",
     "Unit",
     "WriteProfiles",
     "claim",

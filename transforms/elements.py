@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
 from transforms.accounting import Tally, merge, pack_bounded
 from transforms.run import blocks_on_disk
@@ -26,18 +27,16 @@ Keyed = tuple[int, bytes]
 
 MAXIMUM_BYTES = 8_000_000
 
-LINKS, NODES, DELETED, WORKSPACES = b"L", b"N", b"D", b"W"
-UNIT, ASKED, ANSWER, KEYS, REPEATS = b"U", b"Q", b"A", b"K", b"R"
-CROWD, DROPPED = b"C", b"X"
+LINKS, UNIT, ROWS, ANSWER, KEYS, REPEATS = b"L", b"U", b"O", b"A", b"K", b"R"
+ASKED, ASKED_EXTERNALS, CROWD, DROPPED = b"Q", b"E", b"C", b"X"
 RESOLVED, ATTRIBUTES, PERSON_MONTHS, FILE, TALLY = b"P", b"V", b"M", b"F", b"T"
 
 KINDS = {
     LINKS: "links",
-    NODES: "lone ids",
-    DELETED: "deleted profiles",
-    WORKSPACES: "workspaces",
     UNIT: "units",
+    ROWS: "profiles of rows",
     ASKED: "profiles asked for",
+    ASKED_EXTERNALS: "external ids asked for",
     ANSWER: "answers",
     CROWD: "crowd ids",
     DROPPED: "answers on crowd ids",
@@ -130,6 +129,12 @@ class Traffic:
         kind["elements"] += 1
         kind["bytes"] += size
         return element
+
+
+def bodies(elements: Iterable[bytes], traffic: Traffic) -> Iterator[bytes]:
+    """The bodies of elements of one kind that came, counted."""
+    for element in elements:
+        yield untagged(traffic.received(element))[1]
 
 
 class Meter(Traffic):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -25,6 +26,7 @@ from transforms.elements import (
     FILE,
     PERSON_MONTHS,
     REPEATS,
+    ROWS,
     UNIT,
     Keyed,
     Meter,
@@ -107,7 +109,10 @@ class _FormatUnit(beam.DoFn):
         nameless: list[np.ndarray] = []
         for rows in reader.rows():
             seen[rows.unit_row] = True
-            formatter.add(rows.event_type, rows.table, rows.file, rows.row, repeats[rows.unit_row], rows.broken)
+            profile = told.profile[rows.unit_row]
+            formatter.add(
+                rows.event_type, rows.table, rows.file, rows.row, repeats[rows.unit_row], rows.broken, profile
+            )
             nameless.append(rows.unit_row[broken_names(rows.event_type, rows.broken, len(rows.row))])
             progress.advance("write_events", 0, len(rows.row))
         progress.reading("")
@@ -160,6 +165,7 @@ class _Told:
     row_count: int
     rows: int
     answers: pa.Table
+    profile: np.ndarray
     crowd: pa.Array
     drop: np.ndarray
     kept_for: np.ndarray
@@ -167,34 +173,36 @@ class _Told:
     @classmethod
     def of(cls, number: int, parts: Iterable[bytes], meter: Meter) -> _Told:
         head, unit_bytes = None, b""
-        answered = keys = 0
-        tables: list[pa.Table] = []
+        externals = keys = 0
+        answers: list[tuple[int, pa.Table]] = []
+        profiles: list[tuple[int, np.ndarray]] = []
         crowd: list[pa.Array] = []
         drops, kept = [], []
         for element in parts:
             tag, body = untagged(meter.received(element))
+            count, block = unnumbered(body)
             if tag == UNIT:
-                size, rest = unnumbered(body)
-                head, unit_bytes = orjson.loads(rest[:size]), rest[size:]
+                head, unit_bytes = orjson.loads(block[:count]), block[count:]
             elif tag == ANSWER:
-                count, block = unnumbered(body)
-                answered += count
-                if block:
-                    tables.append(unpack(block))
+                answers.append((count, unpack(block)))
+            elif tag == ROWS:
+                profiles.append((count, np.frombuffer(block, "<u4")))
             elif tag == DROPPED:
-                count, block = unnumbered(body)
-                answered += count
+                externals += count
                 if block:
                     crowd.append(array(unpack(block)["id"]))
             elif tag == REPEATS:
-                count, block = unnumbered(body)
                 keys += count
                 drop, kept_for = unpack_answer(block)
                 drops.append(drop)
                 kept.append(kept_for)
-        if head is None or answered != head["asked"] or keys != head["keys"]:
+        told, row_count = _length(answers), _length(profiles)
+        if head is None or (told, row_count, externals, keys) != tuple(
+            head[name] for name in ("told", "row_count", "externals", "keys")
+        ):
             raise AccountingError(
-                f"unit [{number}] got answers for {answered} ids and {keys} event ids, and asked {head}: "
+                f"unit [{number}] got answers for {told} profiles, {externals} external ids and {keys} event ids, and "
+                f"the profiles of {row_count} rows, where it asked {head}: "
                 "the runner lost or doubled elements; run again, or on another runner"
             )
         nothing = np.zeros(0, np.int64)
@@ -203,11 +211,27 @@ class _Told:
             checksums=head["checksums"],
             row_count=head["row_count"],
             rows=head["rows"],
-            answers=pa.concat_tables(tables).combine_chunks() if tables else ANSWERS.empty_table(),
+            answers=pa.concat_tables([ANSWERS.empty_table(), *(table for _, table in answers)]).combine_chunks(),
+            profile=np.concatenate([np.zeros(0, np.uint32), *(numbers for _, numbers in profiles)]),
             crowd=array(pa.chunked_array(crowd, pa.string())),
             drop=np.concatenate([nothing, *drops]),
             kept_for=np.concatenate([nothing, *kept]),
         )
+
+
+def _length(parts: list[tuple[int, Any]]) -> int:
+    """Put (begin, part) pairs in order; how long they are together, -1 unless each begins where one ends."""
+    parts.sort(key=_begin)
+    end = 0
+    for begin, part in parts:
+        if begin != end:
+            return -1
+        end += len(part)
+    return end
+
+
+def _begin(part: tuple[int, Any]) -> int:
+    return part[0]
 
 
 def _check_kept(told: _Told, reader: UnitReader, seen: np.ndarray) -> None:

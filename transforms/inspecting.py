@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import orjson
 
 from transforms import elements
 from transforms.currents.paths import Unit
 from transforms.elements import Keyed, unnumbered, untagged
 from transforms.identity.ids import B_TYPES, ID_TYPES, USER_ID
-from transforms.identity.links import unpack
+from transforms.identity.links import NO_PROFILE, unpack
 from transforms.identity.persons import VIA
 from transforms.identity.repeats import unpack_answer, unpack_keys
+from transforms.identity.sources import ASKED, LISTS, Source, place_of, unpack_source
 
 Row = dict[str, Any]
 
@@ -32,19 +34,26 @@ def rows_of(element: Keyed) -> Iterator[Row]:
 
 
 def _links(_: int, body: bytes) -> Iterator[Row]:
-    for row in unpack(body).to_pylist():
+    """Ids, links and deletions of a source, as far as this part of it has them; of others it knows the numbers."""
+    source = unpack_source([body])
+    number = place_of(body)[0]
+    for kind, names in zip(LISTS, source.names, strict=True):
+        for position, name in enumerate(names.to_pylist()):
+            what = _typed(kind, name) if kind != ASKED else f"asked:{name}"
+            yield {"kind": "id", "source": number, "number": position, "id": what}
+    for row in source.links.to_pylist():
         rank = row.pop("rank")
-        yield {**row, "a": _typed(USER_ID, row["a"]), "b": _typed(B_TYPES[rank], row["b"])}
+        ends = {"a": _named(source, USER_ID, row["a"]), "b": _named(source, B_TYPES[rank], row["b"])}
+        yield {"kind": "link", "source": number, **row, **ends}
+    for position in source.deleted.tolist():
+        yield {"kind": "deleted", "source": number, "id": _named(source, USER_ID, position)}
+    for workspace, file in source.notes.get("workspaces", {}).items():
+        yield {"kind": "workspace", "app_group_id": workspace, "file": file}
 
 
-def _ids(_: int, body: bytes) -> Iterator[Row]:
-    for row in unpack(body).to_pylist():
-        yield {"id": _typed(row["id_type"], row["id"])}
-
-
-def _workspaces(_: int, body: bytes) -> Iterator[Row]:
-    for workspace, file in orjson.loads(body)["workspaces"].items():
-        yield {"app_group_id": workspace, "file": file}
+def _named(source: Source, kind: int, number: int) -> str:
+    names = source.names[kind]
+    return _typed(kind, names[number].as_py() if number < len(names) else f"[{number}]")
 
 
 def _unit(_: int, body: bytes) -> Iterator[Row]:
@@ -53,10 +62,21 @@ def _unit(_: int, body: bytes) -> Iterator[Row]:
     yield {"unit": unit.number, "files": [file.name for file in unit.files], **orjson.loads(rest[:size])}
 
 
+def _rows(unit: int, body: bytes) -> Iterator[Row]:
+    begin, numbers = unnumbered(body)
+    for row, profile in enumerate(np.frombuffer(numbers, "<u4").tolist(), begin):
+        yield {"unit": unit, "row": row, "profile": None if profile == NO_PROFILE else profile}
+
+
 def _asked(_: int, body: bytes) -> Iterator[Row]:
-    unit, block = unnumbered(body)
-    for row in unpack(block).to_pylist():
-        yield {"unit": unit, "profile" if row["id_type"] == USER_ID else "external_user_id": row["id"]}
+    unit, rest = unnumbered(body)
+    _, numbers = unnumbered(rest)
+    yield from ({"unit": unit, "profile": number} for number in np.frombuffer(numbers, "<u4").tolist())
+
+
+def _asked_externals(_: int, body: bytes) -> Iterator[Row]:
+    unit, numbers = unnumbered(body)
+    yield from ({"unit": unit, "external_user_id": number} for number in np.frombuffer(numbers, "<u4").tolist())
 
 
 def _keys(_: int, body: bytes) -> Iterator[Row]:
@@ -71,10 +91,14 @@ def _answers(unit: int, body: bytes) -> Iterator[Row]:
         yield {"unit": unit, **row}
 
 
+def _resolved(shard: int, body: bytes) -> Iterator[Row]:
+    return _profiles(shard, unnumbered(body)[1])
+
+
 def _profiles(_: int, body: bytes) -> Iterator[Row]:
-    _, block = unnumbered(body)
-    for row in unpack(block).to_pylist() if block else ():
-        yield {**row, "via": VIA[row["via"]]}
+    begin, block = unnumbered(body)
+    for number, row in enumerate(unpack(block).to_pylist() if block else (), begin):
+        yield {"profile": number, **row, "via": VIA[row["via"]]}
 
 
 def _crowd(_: int, body: bytes) -> Iterator[Row]:
@@ -104,17 +128,16 @@ def _typed(id_type: int, value: str) -> str:
 
 _KINDS: dict[bytes, tuple[str, Callable[[int, bytes], Iterator[Row]]]] = {
     elements.LINKS: ("link", _links),
-    elements.NODES: ("id", _ids),
-    elements.DELETED: ("deleted", _ids),
-    elements.WORKSPACES: ("workspace", _workspaces),
     elements.UNIT: ("unit", _unit),
+    elements.ROWS: ("row", _rows),
     elements.ASKED: ("asked", _asked),
+    elements.ASKED_EXTERNALS: ("asked", _asked_externals),
     elements.KEYS: ("key", _keys),
     elements.ANSWER: ("answer", _answers),
     elements.CROWD: ("crowd", _crowd),
     elements.DROPPED: ("dropped", _crowd),
     elements.REPEATS: ("repeat", _repeats),
-    elements.RESOLVED: ("resolved", _profiles),
+    elements.RESOLVED: ("resolved", _resolved),
     elements.ATTRIBUTES: ("attribute", _table),
     elements.PERSON_MONTHS: ("person_month", _table),
     elements.FILE: ("file", _json),

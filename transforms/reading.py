@@ -11,23 +11,13 @@ from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types, with_output_types
 
 from transforms.currents.paths import Unit
-from transforms.elements import (
-    ASKED,
-    DELETED,
-    KEYS,
-    LINKS,
-    NODES,
-    UNIT,
-    WORKSPACES,
-    Keyed,
-    Meter,
-    numbered,
-    tagged,
-)  # fmt: skip
+from transforms.elements import KEYS, LINKS, ROWS, UNIT, Keyed, Meter, numbered, tagged
 from transforms.identity.evidence import gather
 from transforms.run import progress
 from transforms.run.plan_files import read_units
 from transforms.settings import Plan, Settings
+
+_ROWS_AN_ELEMENT = 1_000_000  # whose profiles take four bytes each
 
 
 @with_input_types(Keyed)
@@ -62,10 +52,10 @@ class _ReadPlan(beam.DoFn):
 class ReadIds(beam.PTransform):
     """Reads the id columns of work units: who was seen with whom, and which event ids there are.
 
-    In: ``(unit number, Unit.to_bytes())``. Out, tagged: ``LINKS`` (shard; links, lone ids, deleted profiles or
-    workspaces), ``ASKED`` (shard; the profiles a unit must be told about, and its external ids where crowd ids are
-    dropped), ``KEYS`` (shard; a unit's event-id keys), ``UNITS`` (unit number; the unit with its checksums and counts),
-    ``TALLIES`` (0; figures).
+    In: ``(unit number, Unit.to_bytes())``. Out, tagged: ``LINKS`` (shard; part of what a unit says of ids: the
+    distinct ids, and links and deletions between their numbers), ``KEYS`` (shard; a unit's event-id keys), ``UNITS``
+    (unit number; the unit with its checksums and counts, or the profiles of its rows by number), ``TALLIES`` (0;
+    figures).
 
     Example: a row with user_id "p1" and external_user_id "ada" becomes one link::
 
@@ -79,20 +69,19 @@ class ReadIds(beam.PTransform):
     plan: Plan
 
     LINKS = "links"
-    ASKED = "asked"
     KEYS = "keys"
     UNITS = "units"
     TALLIES = "tallies"
 
     def expand(self, units: beam.PCollection[Keyed]) -> DoOutputsTuple:
         read = beam.ParDo(_ReadIds(self.settings, self.plan)).with_output_types(
-            Keyed, links=Keyed, asked=Keyed, keys=Keyed, tallies=Keyed
+            Keyed, links=Keyed, keys=Keyed, tallies=Keyed
         )
         return (
             units
             # Deals the units out to workers, as Reshuffle would, which however ships windows and timestamps pickled.
             | "SpreadUnits" >> beam.GroupByKey()  # (unit number, [unit])
-            | "ReadIdColumns" >> read.with_outputs(self.LINKS, self.ASKED, self.KEYS, self.TALLIES, main=self.UNITS)
+            | "ReadIdColumns" >> read.with_outputs(self.LINKS, self.KEYS, self.TALLIES, main=self.UNITS)
         )
 
 
@@ -111,19 +100,17 @@ class _ReadIds(beam.DoFn):
             unit, self._settings, plan.id_shards, plan.key_shards, plan.read_concurrency, progress.reading
         )  # fmt: skip
         progress.reading("")
-        for tag, blocks in ((LINKS, found.links), (NODES, found.nodes), (DELETED, found.deleted)):
-            for shard, block in blocks:
-                yield TaggedOutput(ReadIds.LINKS, (shard, meter.sent(tagged(tag, block))))
-        # Every shard has an element, so that the resolver runs on an export without ids too.
-        workspaces = tagged(WORKSPACES, orjson.dumps({"workspaces": found.workspaces}))
-        yield TaggedOutput(ReadIds.LINKS, (0, meter.sent(workspaces)))
-        for shard, block in found.asked:
-            yield TaggedOutput(ReadIds.ASKED, (shard, meter.sent(tagged(ASKED, numbered(number, block)))))
+        for shard, part in found.parts:
+            yield TaggedOutput(ReadIds.LINKS, (shard, meter.sent(tagged(LINKS, part))))
+        for begin in range(0, len(found.profile), _ROWS_AN_ELEMENT):
+            profiles = found.profile[begin : begin + _ROWS_AN_ELEMENT].astype("<u4").tobytes()
+            yield number, meter.sent(tagged(ROWS, numbered(begin, profiles)))
         for shard, block in found.keys:
             yield TaggedOutput(ReadIds.KEYS, (shard, meter.sent(tagged(KEYS, numbered(number, block)))))
         head = {
             "checksums": found.checksums,
-            "asked": found.asked_count,
+            "told": found.told,
+            "externals": found.externals,
             "keys": found.key_count,
             "rows": found.rows,
             "row_count": found.row_count,

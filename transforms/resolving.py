@@ -1,4 +1,4 @@
-"""Who is who, in Beam: links to the forest, its certificate, the identity files, and the answers to each unit."""
+"""Who is who, in Beam: ids numbered, links to the forest, its certificate, the identity files, answers to each unit."""
 
 from __future__ import annotations
 
@@ -7,42 +7,22 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types, with_output_types
 
-from transforms.accounting import AccountingError, Tally, merge
-from transforms.elements import (
-    ANSWER,
-    ASKED,
-    CROWD,
-    DELETED,
-    DROPPED,
-    FILE,
-    LINKS,
-    NODES,
-    REPEATS,
-    RESOLVED,
-    WORKSPACES,
-    Keyed,
-    Meter,
-    Traffic,
-    numbered,
-    tagged,
-    unnumbered,
-    untagged,
-)  # fmt: skip
+from transforms.accounting import Tally
+from transforms.elements import FILE, REPEATS, Keyed, Meter, bodies, numbered, tagged, unnumbered, untagged
 from transforms.identity import repeats
-from transforms.identity.answers import answer_table, crowd_table, identity_files
+from transforms.identity.answers import CrowdLines, ProfileLines, identity_files
 from transforms.identity.certificate import certify
-from transforms.identity.columns import array
-from transforms.identity.evidence import WORKSPACES_KEPT, sharded
+from transforms.identity.crowd import DROP
+from transforms.identity.evidence import WORKSPACES_KEPT
 from transforms.identity.forest import resolve
-from transforms.identity.ids import EXTERNAL_USER_ID
-from transforms.identity.links import LinkTable, NodeTable, split, unpack
+from transforms.identity.gathering import Gathered
+from transforms.identity.graph import undirected
+from transforms.identity.ids import USER_ID
 from transforms.identity.score import score
-from transforms.identity.tables import undirected
+from transforms.identity.told import cut, shares, to_shard, to_unit
 from transforms.run import progress
 from transforms.run.publication import publish_file
 from transforms.settings import Plan, Settings
@@ -66,20 +46,21 @@ class MixedWorkspaces(Exception):
 class ResolveIdentities(beam.PTransform):
     """Finds out which ids are one person, proves it, and writes ``identities/``.
 
-    In: ``ReadIds.LINKS`` (shard; links, lone ids, deleted profiles, workspaces). Out, tagged: ``RESOLVED`` (shard; the
-    profiles with a known user, or deleted; the dropped external ids), ``FILES`` (0; manifest entries), ``TALLIES`` (0;
-    figures).
+    In: (0; part of what a unit, or a shard of them, says of ids). Out, tagged: ``RESOLVED`` (the number of who said so;
+    a line for each of its profiles in their order, or its dropped external ids), ``FILES`` (0; manifest entries),
+    ``TALLIES`` (0; figures).
 
     Raises:
+        AccountingError: a part of what a source says was lost or doubled.
         CertificateError: the result contradicts itself; nothing is published.
         MixedWorkspaces: the rows come from several workspaces.
 
-    Example: profiles p1 and p2 were seen on one device, and p1 with the external id "ada"::
+    Example: a unit's profiles p1 and p2 were seen on one device, and p1 with the external id "ada"::
 
         identities = ids.links | ResolveIdentities(settings, plan, output="out")
         identities.resolved | beam.FlatMap(rows_of)
-        # {"kind": "resolved", "profile": "p1", "known_user": "ada", "via": "own", "deleted": False, …}
-        # {"kind": "resolved", "profile": "p2", "known_user": "ada", "via": "device", "deleted": False, …}
+        # {"kind": "answer", "unit": 0, "profile": 0, "known_user": "ada", "via": "own", "deleted": False, …}
+        # {"kind": "answer", "unit": 0, "profile": 1, "known_user": "ada", "via": "device", "deleted": False, …}
     """
 
     settings: Settings
@@ -92,59 +73,14 @@ class ResolveIdentities(beam.PTransform):
     TALLIES = "tallies"
 
     def expand(self, links: beam.PCollection[Keyed]) -> DoOutputsTuple:
-        if self.plan.id_shards > 1:
-            links = (
-                links
-                | "GroupLinks" >> beam.GroupByKey()  # (shard, [block])
-                | "UniqueLinks" >> beam.ParDo(_UniqueLinks()).with_output_types(Keyed)  # (0, block)
-            )
         resolve_all = beam.ParDo(_Resolve(self.settings, self.plan, self.output, self.truth)).with_output_types(
             Keyed, files=Keyed, tallies=Keyed
         )
         return (
             links
-            | "GatherLinks" >> beam.GroupByKey()  # (0, [block])
+            | "GatherLinks" >> beam.GroupByKey()  # (0, [part])
             | "Resolve" >> resolve_all.with_outputs(self.FILES, self.TALLIES, main=self.RESOLVED)
         )
-
-
-class _Gathered:
-    """Links, lone ids and deleted profiles out of packed blocks, each once."""
-
-    def __init__(self, blocks: Iterable[bytes], traffic: Traffic) -> None:
-        links, nodes, deleted = LinkTable(), NodeTable(), NodeTable()
-        self.workspaces: dict[str, str] = {}
-        self.traffic: Tally = {}
-        for element in blocks:
-            tag, body = untagged(traffic.received(element))
-            if tag == LINKS:
-                links.add(unpack(body))
-            elif tag == NODES:
-                nodes.add(unpack(body))
-            elif tag == DELETED:
-                deleted.add(unpack(body))
-            elif tag == WORKSPACES:
-                told = orjson.loads(body)
-                merge(self.traffic, told.get("traffic", {}))
-                for workspace, file in told["workspaces"].items():
-                    self.workspaces[workspace] = min(file, self.workspaces.get(workspace, file))
-        self.workspaces = dict(sorted(self.workspaces.items())[:WORKSPACES_KEPT])
-        self.links, self.nodes, self.deleted = links.result(), nodes.result(), deleted.result()
-
-
-class _UniqueLinks(beam.DoFn):
-    """Makes one shard's links, ids and deleted profiles unique before they all meet in one place."""
-
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
-        traffic = Traffic()
-        gathered = _Gathered(element[1], traffic)
-        for tag, table in ((LINKS, gathered.links), (NODES, gathered.nodes), (DELETED, gathered.deleted)):
-            for block in split(table):
-                yield 0, traffic.sent(tagged(tag, block))
-        # The step has no figures of its own to send: they go with the links. The element that carries them is counted
-        # before it is whole, by its number only.
-        traffic.sent(WORKSPACES)
-        yield 0, tagged(WORKSPACES, orjson.dumps({"workspaces": gathered.workspaces, "traffic": traffic.figures}))
 
 
 class _Resolve(beam.DoFn):
@@ -156,17 +92,20 @@ class _Resolve(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
         meter = Meter("resolve")
-        gathered = _Gathered(element[1], meter)
-        if len(gathered.workspaces) > 1 and not self._settings.mixed_workspaces:
-            raise MixedWorkspaces(gathered.workspaces)
+        settings = self._settings
+        gathered = Gathered(bodies(element[1], meter), keep_externals=settings.crowd_ids == DROP)
+        workspaces = dict(sorted(gathered.workspaces.items())[:WORKSPACES_KEPT])
+        if len(workspaces) > 1 and not settings.mixed_workspaces:
+            raise MixedWorkspaces(workspaces)
+        graph, place = gathered.graph()
         resolution = resolve(
-            undirected(gathered.links),
-            gathered.nodes,
-            device_links=self._settings.device_links,
-            max_profiles_per_device=self._settings.max_profiles_per_device,
-            crowd_ids=self._settings.crowd_ids,
-            max_profiles_per_known_user=self._settings.max_profiles_per_known_user,
+            undirected(graph),
+            device_links=settings.device_links,
+            max_profiles_per_device=settings.max_profiles_per_device,
+            crowd_ids=settings.crowd_ids,
+            max_profiles_per_known_user=settings.max_profiles_per_known_user,
         )
+        del graph
         certify(resolution.links, resolution.ids)
         figures = dict(resolution.figures)
         if self._truth is not None:
@@ -176,19 +115,21 @@ class _Resolve(beam.DoFn):
             paths += 1
             written = publish_file(self._output, path, data, rows)
             yield TaggedOutput(ResolveIdentities.FILES, (0, tagged(FILE, written.to_bytes())))
-        answers = answer_table(resolution.profiles, array(gathered.deleted["id"]))
-        of_shard: dict[int, list[tuple[bytes, bytes]]] = {shard: [] for shard in range(self._plan.id_shards)}
-        for shard, block in sharded(answers, "profile", self._plan.id_shards):
-            of_shard[shard].append((RESOLVED, block))
-        for shard, block in sharded(crowd_table(resolution.dropped), "id", self._plan.id_shards):
-            of_shard[shard].append((CROWD, block))
-        for shard, blocks in of_shard.items():  # each says how many there are, one at least: none may be lost unseen
-            for tag, block in blocks or [(RESOLVED, b"")]:
-                yield shard, meter.sent(tagged(tag, numbered(max(1, len(blocks)), block)))
-        counts: Tally = {"identity": figures, "identity_files": paths, "deleted_profiles": gathered.deleted.num_rows}
-        merge(counts, gathered.traffic)
+        lines = ProfileLines(resolution, place[gathered.deleted])
+        crowd = CrowdLines(gathered.externals(), resolution.dropped) if settings.crowd_ids == DROP else None
+        ids = resolution.graph.size
+        del resolution
+        for number in sorted(gathered.told):
+            told = place[gathered.numbers[number][USER_ID][: gathered.told[number]]]
+            answers = [(begin + at, block) for begin, table in lines.of(told) for at, block in cut(table)]
+            externals = gathered.externals_of(number)
+            dropped = crowd.of(externals) if crowd is not None and len(externals) else None
+            send = to_unit if self._plan.id_shards == 1 else to_shard
+            for packed in send(answers, dropped, len(externals)):
+                yield number, meter.sent(packed)
+        counts: Tally = {"identity": figures, "identity_files": paths, "deleted_profiles": len(gathered.deleted)}
         yield TaggedOutput(ResolveIdentities.TALLIES, meter.tally(counts))
-        progress.advance("resolve", 1, resolution.ids.num_rows)
+        progress.advance("resolve", 1, ids)
 
 
 def _truth(path: str) -> dict[str, str]:
@@ -197,81 +138,6 @@ def _truth(path: str) -> dict[str, str]:
         raise StoreError(f"--truth {path} is not there")
     truth: dict[str, str] = orjson.loads(data)
     return truth
-
-
-@with_input_types(asked=Keyed, resolved=Keyed)
-@with_output_types(Keyed)
-@dataclasses.dataclass
-class AnswerUnits(beam.PTransform):
-    """Tells each unit who its profiles are.
-
-    In: a dict of ``asked`` (``ReadIds.ASKED``) and ``resolved`` (``ResolveIdentities.RESOLVED``), both keyed by shard.
-    Out: (unit number; how many ids are answered for, and the profiles of them that are known or deleted, or the
-    external ids of them that were dropped).
-
-    Raises:
-        AccountingError: a shard did not get all that was resolved for it.
-
-    Example::
-
-        {"asked": ids.asked, "resolved": identities.resolved} | AnswerUnits() | beam.FlatMap(rows_of)
-        # {"kind": "answer", "unit": 0, "profile": "p1", "known_user": "ada", "via": "own", "deleted": False, …}
-    """
-
-    def expand(self, inputs: dict[str, beam.PCollection[Keyed]]) -> beam.PCollection[Keyed]:
-        return (
-            (inputs["asked"], inputs["resolved"])
-            | "AskedAndResolved" >> beam.Flatten()
-            | "GroupByShard" >> beam.GroupByKey()  # (shard, [asked or resolved block])
-            | "Answer" >> beam.ParDo(_Answer()).with_output_types(Keyed)  # (unit, answer)
-        )
-
-
-class _Answer(beam.DoFn):
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed]:
-        asked: list[bytes] = []
-        tables: dict[bytes, list[pa.Table]] = {RESOLVED: [], CROWD: []}
-        resolved, expected = 0, 1
-        for item in element[1]:
-            tag, body = untagged(item)
-            if tag == ASKED:
-                asked.append(body)
-                continue
-            expected, block = unnumbered(body)
-            resolved += 1
-            if block:
-                tables[tag].append(unpack(block))
-        if resolved != expected:
-            raise AccountingError(
-                f"shard [{element[0]}] got {resolved} elements of resolved profiles, and there must be [{expected}]: "
-                "the runner lost or doubled elements; run again, or on another runner"
-            )
-        known, crowd = (pa.concat_tables(found).combine_chunks() if found else None for found in tables.values())
-        for body in asked:
-            unit, block = unnumbered(body)
-            nodes = unpack(block)
-            ids, external = array(nodes["id"]), pc.equal(array(nodes["id_type"]), EXTERNAL_USER_ID)
-            for tag, some, table, key in (
-                (ANSWER, ids.filter(pc.invert(external)), known, "profile"),
-                (DROPPED, ids.filter(external), crowd, "id"),
-            ):
-                if not len(some):
-                    continue
-                blocks = [b""]
-                if table is not None:
-                    found = pc.index_in(some, value_set=table[key]).drop_null()
-                    blocks = split(table.take(found)) or blocks
-                for count, answer in zip(_shares(len(some), len(blocks)), blocks, strict=True):
-                    yield unit, tagged(tag, numbered(count, answer))
-
-
-def _shares(total: int, parts: int) -> list[int]:
-    """What each part of an answer counts for, one at least, so that none is lost or doubled unseen; ``total`` in all.
-
-    >>> _shares(10, 3)
-    [8, 1, 1]
-    """
-    return [total - parts + 1, *[1] * (parts - 1)]
 
 
 @with_input_types(Keyed)
@@ -309,5 +175,5 @@ class _FindRepeats(beam.DoFn):
         del blocks
         for unit in sorted(counts):
             parts = repeats.split_answer(answers.get(unit, repeats.NO_REPEATS))
-            for count, answer in zip(_shares(counts[unit], len(parts)), parts, strict=True):
+            for count, answer in zip(shares(counts[unit], len(parts)), parts, strict=True):
                 yield unit, tagged(REPEATS, numbered(count, answer))

@@ -1,4 +1,4 @@
-"""What leaves the resolver: the identity files, and the answers that units need."""
+"""What leaves the resolver: the identity files, and the answers that sources need."""
 
 from __future__ import annotations
 
@@ -10,48 +10,81 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.identity.columns import array
-from transforms.identity.forest import Resolution
-from transforms.identity.ids import EXTERNAL_USER_ID, NODES
+from transforms.identity.graph import VIA as RESOLVED_VIA
+from transforms.identity.ids import EXTERNAL_USER_ID, USER_ID
+from transforms.identity.months import person_hash
 from transforms.identity.persons import ANSWERS, VIA
+from transforms.identity.resolution import IDS, RESOLVED_LINKS, Resolution, prefixed
 
 ROWS_A_FILE = 1_000_000
+_ROWS_A_GROUP = 1 << 17
+_LINES_A_BLOCK = 100_000
+
+CROWD_IDS = pa.schema([pa.field("number", pa.uint32(), False), pa.field("id", pa.string(), False)])
+"""External ids that were dropped, by their number among those that a source names."""
 
 
 def identity_files(resolution: Resolution) -> Iterator[tuple[str, bytes, int]]:
     """(Path, content, rows) of ``ids-*.parquet`` and ``links-*.parquet``; at least one of each."""
-    for name, table in (("ids", resolution.ids), ("links", resolution.links)):
+    for name, table, schema in (("ids", resolution.ids, IDS), ("links", resolution.links, RESOLVED_LINKS)):
         for number in range(max(1, -(-table.num_rows // ROWS_A_FILE))):
-            part = table.slice(number * ROWS_A_FILE, ROWS_A_FILE)
+            begin = number * ROWS_A_FILE
+            rows = min(ROWS_A_FILE, table.num_rows - begin)
             sink = pa.BufferOutputStream()
-            pq.write_table(part, sink, compression="zstd", version="2.6", row_group_size=1 << 17)
-            yield f"identities/{name}-{number:05d}.parquet", sink.getvalue().to_pybytes(), part.num_rows
+            with pq.ParquetWriter(sink, schema, compression="zstd", version="2.6") as writer:
+                for at in range(0, max(rows, 1), _ROWS_A_GROUP):
+                    group = table.slice(begin + at, min(_ROWS_A_GROUP, rows - at)).cast(schema)
+                    writer.write_table(group, row_group_size=_ROWS_A_GROUP)
+                    del group
+            yield f"identities/{name}-{number:05d}.parquet", sink.getvalue().to_pybytes(), rows
 
 
-def answer_table(profiles: pa.Table, deleted: pa.Array) -> pa.Table:
-    """``ANSWERS`` for the profiles (``PROFILES`` of the forest) that have a known user or were deleted.
+class ProfileLines:
+    """What there is to say of each profile, by its number in the graph: a line of ``ANSWERS`` each."""
 
-    A person is whole in the deletions if every profile of its known user was deleted; a profile without a known user is
-    a person of its own.
-    """
-    is_deleted = pc.is_in(array(profiles["id"]), value_set=deleted).to_numpy(zero_copy_only=False)
-    known = array(profiles["known_user"])
-    has_user = np.asarray(known.is_valid())
-    encoded = known.dictionary_encode()
-    codes = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
-    survives = np.bincount(codes[~is_deleted], minlength=len(encoded.dictionary) + 1) > 0
-    via = pc.index_in(profiles["via"].cast(pa.string()), value_set=pa.array(VIA))
-    kept = pa.array(has_user | is_deleted)
-    columns = [
-        array(profiles["id"]),
-        known,
-        array(via).cast(pa.int8()),
-        pa.array(is_deleted),
-        pa.array(~(survives[codes] & has_user)),
-    ]
-    return pa.Table.from_arrays([column.filter(kept) for column in columns], schema=ANSWERS)
+    def __init__(self, resolution: Resolution, deleted: np.ndarray) -> None:
+        """``deleted``: the deleted profiles, counted from the first profile.
+
+        A person is whole in the deletions if every profile of its known user was deleted; a profile without a known
+        user is a person of its own.
+        """
+        graph = resolution.graph
+        begin, end = graph.first[USER_ID], graph.first[USER_ID + 1]
+        self._users = graph.of_type(EXTERNAL_USER_ID)
+        known = resolution.known[begin:end]
+        has_user = known >= 0
+        self._user = np.where(has_user, known - graph.first[EXTERNAL_USER_ID], -1).astype(np.int32)
+        self._deleted = np.zeros(end - begin, bool)
+        self._deleted[deleted] = True
+        survives = np.zeros(len(self._users) + 1, bool)
+        survives[self._user[~self._deleted & has_user]] = True
+        self._whole = ~(survives[self._user] & has_user)
+        self._via = np.array([VIA.index(word) for word in RESOLVED_VIA], np.int8)[resolution.via]
+        self._person = person_hash(prefixed("$device:", graph.of_type(USER_ID)), False)
+        self._person[has_user] = person_hash(self._users, True)[self._user[has_user]]
+
+    def of(self, numbers: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
+        """(How many lines come before, ``ANSWERS``) of profiles, counted from the first, in their order."""
+        for begin in range(0, len(numbers), _LINES_A_BLOCK):
+            rows = numbers[begin : begin + _LINES_A_BLOCK]
+            user = self._user[rows]
+            columns = [
+                self._users.take(pa.array(np.maximum(user, 0), mask=user < 0)).cast(pa.string()),
+                *(pa.array(values[rows]) for values in (self._via, self._deleted, self._whole, self._person)),
+            ]
+            yield begin, pa.Table.from_arrays(columns, schema=ANSWERS)
 
 
-def crowd_table(dropped: pa.Array) -> pa.Table:
-    """``NODES`` of the external ids that were dropped."""
-    kinds = pa.array(np.full(len(dropped), EXTERNAL_USER_ID, np.int8))
-    return pa.Table.from_arrays([kinds, dropped.cast(pa.string())], schema=NODES)
+class CrowdLines:
+    """Which external ids were dropped, for sources that know them by numbers."""
+
+    def __init__(self, externals: pa.Array, dropped: pa.Array) -> None:
+        self._externals = externals
+        found = pc.is_in(externals, value_set=dropped.cast(externals.type))
+        self._is_dropped = found.to_numpy(zero_copy_only=False)
+
+    def of(self, externals: np.ndarray) -> pa.Table:
+        """``CROWD_IDS`` of a source's external ids, by their numbers in all."""
+        places = np.flatnonzero(self._is_dropped[externals])
+        ids = array(self._externals.take(pa.array(externals[places]))).cast(pa.string())
+        return pa.Table.from_arrays([pa.array(places.astype(np.uint32)), ids], schema=CROWD_IDS)

@@ -5,7 +5,8 @@ Reads the two tables alone and shares no code with the resolver, so a fault ther
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,122 +20,148 @@ _B_TYPE_OF_RANK = np.array([_EXTERNAL, _USER, _DEVICE])
 _STATUSES = ["accepted", "redundant", "refused", "contested", "quarantined"]
 _ACCEPTED, _REDUNDANT, _REFUSED, _CONTESTED, _QUARANTINED = range(5)
 _EXAMPLES = 3
+_SLICE = 1 << 17  # rows
 
 
 class CertificateError(Exception):
     """The identity tables contradict themselves; the message names the first offending values."""
 
 
-def certify(links: pa.Table, ids: pa.Table) -> None:
+class Table(Protocol):
+    """A table of strings, all of it or made slice by slice: a ``pa.Table`` is one."""
+
+    num_rows: int
+
+    def select(self, columns: list[str]) -> Table: ...
+
+    def slice(self, offset: int = 0, length: int | None = None) -> pa.Table: ...
+
+
+def certify(links: pa.Table, ids: Table) -> None:
     """Check ``links`` (a_type, a, b_type, b, rank, status, …) against ``ids`` (id_type, id, distinct_id, cluster).
 
-    Two clusters may have one text: a known user called "user_id:x" and the anonymous cluster of profile x. So a cluster
-    is told by its text and by whether it is a known user's, which a row of ``ids`` says by a ``distinct_id`` equal to
-    its ``cluster``: an anonymous profile's begins with "$device:", which no type does, an anonymous device has none.
+    The ids are looked at in slices, as they are written. Links may have their strings as dictionaries; where that of an
+    end is the ids' own column, entry by entry, its numbers are rows.
 
-    Raises CertificateError unless: each id stands once; each end of a link is an id, of the type its rank demands;
-    accepted and redundant links join one cluster; refused ones join two, of two known users; only device links are left
-    out; each cluster is connected by its accepted links, one fewer than its ids; it has one known user, its name, or
-    none, and then its name is its least "type:id"; every ``distinct_id`` follows from that.
+    Only accepted links join ids, so clusters are found anew from those, and every row of ``ids`` must say what
+    follows: a cluster with a known user is named for it, and so is the ``distinct_id`` of all in it; another one is
+    named for its least "type:id", ``distinct_id`` is "$device:" and the profile's id, and a device has none.
+
+    Raises CertificateError unless that is so, and: each id stands once, in order; each end of a link is an id, of the
+    type its rank demands; redundant links join one cluster; refused ones join two, of two known users; only device
+    links are left out; a cluster has at most one known user, and one accepted link fewer than ids.
     """
-    kind = _codes(ids["id_type"], _TYPES, "id_type", ids)
-    names = _array(ids["id"])
-    number, positions = _numbers(kind, names)
-    _refuse(np.bincount(number, minlength=len(kind))[number] > 1, "an id stands in more than one row", ids)
-
-    cluster, known, clusters = _clusters(ids)
-    _check_ids(ids, kind, names, cluster, known, clusters)
-
+    kind, names = _read_ids(ids, _dictionary(links, "a"))
     rank = np.asarray(_array(links["rank"]))
     status = _codes(links["status"], _STATUSES, "status", links)
     a_kind = _codes(links["a_type"], _TYPES, "a_type", links)
     b_kind = _codes(links["b_type"], _TYPES, "b_type", links)
     _refuse((rank < 0) | (rank > 2), "a link has a rank other than 0, 1 and 2", links)
     _refuse((a_kind != _USER) | (b_kind != _B_TYPE_OF_RANK[rank]), "a link's types do not fit its rank", links)
-    row_of = np.empty(len(kind), dtype=np.int64)
-    row_of[number] = np.arange(len(kind))
-    a = _rows(links, "a", a_kind, positions, row_of)
-    b = _rows(links, "b", b_kind, positions, row_of)
+    a = _rows(links, "a", a_kind, kind, names)
+    b = _rows(links, "b", b_kind, kind, names)
 
     accepted = status == _ACCEPTED
-    same = cluster[a] == cluster[b]
-    _refuse(accepted & ~same, "an accepted link joins two clusters", links)
-    _refuse((status == _REDUNDANT) & ~same, "a redundant link joins two clusters", links)
-    refused = status == _REFUSED
-    _refuse(refused & (same | ~known[a] | ~known[b]), "a refused link does not join two known users", links)
-    _refuse((status >= _CONTESTED) & (rank != 2), "a link that is not a device link was left out as one", links)
-
-    ids_of = np.bincount(cluster, minlength=clusters)
-    links_of = np.bincount(cluster[a[accepted]], minlength=clusters)
-    _refuse((ids_of - links_of != 1)[cluster], "a cluster's ids are not one more than its accepted links", ids)
     edges = csr_matrix(
         (np.ones(int(accepted.sum()), dtype=np.int8), (a[accepted], b[accepted])), shape=(len(kind),) * 2
     )
-    part = connected_components(edges, directed=False)[1]
-    first = np.empty(clusters, dtype=np.int64)
-    first[cluster] = part
-    _refuse(part != first[cluster], "a cluster is not connected by its accepted links", ids)
-
-
-def _check_ids(
-    ids: pa.Table, kind: np.ndarray, names: pa.Array, cluster: np.ndarray, known: np.ndarray, clusters: int
-) -> None:
-    texts, distinct = _array(ids["cluster"]), _array(ids["distinct_id"])
-    external = kind == _EXTERNAL
-    users_of = np.bincount(cluster[external], minlength=clusters)
+    clusters, cluster = connected_components(edges, directed=False)
+    del edges
+    ids_of = np.bincount(cluster, minlength=clusters)
+    links_of = np.bincount(cluster[a[accepted]], minlength=clusters)
+    _refuse((ids_of - links_of != 1)[cluster], "a cluster's ids are not one more than its accepted links", ids)
+    users = np.flatnonzero(kind == _EXTERNAL)
+    users_of = np.bincount(cluster[users], minlength=clusters)
     _refuse((users_of > 1)[cluster], "a cluster has more than one known user", ids)
-    is_name = _true(pc.equal(names, texts))
-    _refuse(external & ~(known & is_name), "a known user's cluster or distinct_id is not the user", ids)
-    _refuse(known & (users_of == 0)[cluster], "a cluster is named for a known user that is not in it", ids)
 
-    anonymous = (kind == _USER) & ~known
-    expected = pc.binary_join_element_wise(_text("$device:"), names, _text(""))
-    _refuse(anonymous & ~_true(pc.equal(expected, distinct)), "an anonymous profile's distinct_id is not $device:", ids)
-    _refuse((kind == _DEVICE) & ~known & np.asarray(distinct.is_valid()), "an anonymous device has a distinct_id", ids)
-    typed = pc.binary_join_element_wise(_array(ids["id_type"]).cast(pa.large_string()), names, _text(":"))
-    order = np.asarray(pc.sort_indices(pa.chunked_array([typed])))
-    first = np.empty(clusters, dtype=np.int64)
-    first[cluster[order[::-1]]] = order[::-1]
-    is_least = _true(pc.equal(texts, typed.take(pa.array(first[cluster]))))
-    _refuse(~known & ~is_least, "an anonymous cluster's name is not its least type:id", ids)
+    same = cluster[a] == cluster[b]
+    _refuse((status == _REDUNDANT) & ~same, "a redundant link joins two clusters", links)
+    two_users = ~same & (users_of[cluster[a]] == 1) & (users_of[cluster[b]] == 1)
+    _refuse((status == _REFUSED) & ~two_users, "a refused link does not join two known users", links)
+    _refuse((status >= _CONTESTED) & (rank != 2), "a link that is not a device link was left out as one", links)
+
+    named_for = np.empty(clusters, np.int32)
+    named_for[cluster[::-1]] = np.arange(len(kind), dtype=np.int32)[::-1]  # the least id, which is set last
+    named_for[cluster[users]] = users
+    _check_ids(ids, kind, names, named_for[cluster], users_of[cluster] == 1)
 
 
-def _clusters(ids: pa.Table) -> tuple[np.ndarray, np.ndarray, int]:
-    """(cluster number of each id, whether it is a known user's, number of clusters)."""
-    texts = _array(ids["cluster"])
-    _refuse(~np.asarray(texts.is_valid()), "an id has no cluster", ids)
-    known = _true(pc.equal(texts, _array(ids["distinct_id"])))
-    encoded = pa.array(np.asarray(texts.dictionary_encode().indices).astype(np.int64) * 2 + known).dictionary_encode()
-    return np.asarray(encoded.indices), known, len(encoded.dictionary)
+def _read_ids(ids: Table, same: pa.Array | None) -> tuple[np.ndarray, pa.Array]:
+    """The type and the string of each id, seen to stand in order and once; ``same`` if it has these very strings."""
+    kinds: list[np.ndarray] = []
+    names: list[pa.Array] = []
+    is_same = same is not None and len(same) == ids.num_rows
+    last: tuple[int, str] | None = None
+    for begin, part in _slices(ids.select(["id_type", "id"])):
+        kind, name = _codes(part["id_type"], _TYPES, "id_type", part).astype(np.int8), _array(part["id"])
+        kinds.append(kind)
+        if is_same and same is not None:
+            is_same = name.equals(_array(same.slice(begin, part.num_rows)))
+        names.append(part["id"])
+        greater = _true(pc.greater(name.slice(1), name.slice(0, len(name) - 1)))
+        rising = (kind[1:] > kind[:-1]) | ((kind[1:] == kind[:-1]) & greater)
+        before = last is None or (last[0], last[1].encode()) < (int(kind[0]), name[0].as_py().encode())
+        _refuse(~np.append(before, rising), "an id stands in more than one row, or out of order", ids, begin)
+        last = int(kind[-1]), name[-1].as_py()
+    kind = np.concatenate([np.zeros(0, np.int8), *kinds])
+    if is_same and same is not None:
+        return kind, same
+    return kind, _array(pa.chunked_array([_array(column) for column in names], pa.large_string()))
 
 
-def _numbers(kind: np.ndarray, names: pa.Array) -> tuple[np.ndarray, list[tuple[int, pa.Array]]]:
-    """(a number for each distinct typed id; by type the first number and the distinct ids in order of number)."""
-    number = np.empty(len(kind), dtype=np.int64)
-    positions: list[tuple[int, pa.Array]] = []
-    first = 0
-    for code in range(len(_TYPES)):
-        rows = kind == code
-        encoded = names.filter(pa.array(rows)).dictionary_encode()
-        number[rows] = np.asarray(encoded.indices, dtype=np.int64) + first
-        positions.append((first, encoded.dictionary))
-        first += len(encoded.dictionary)
-    return number, positions
+def _check_ids(ids: Table, kind: np.ndarray, names: pa.Array, named_for: np.ndarray, known: np.ndarray) -> None:
+    """Hold what each row says of its id's cluster against the id that the cluster must be named for."""
+    prefixes = pa.array([f"{name}:" for name in _TYPES], pa.large_string())
+    for begin, part in _slices(ids):
+        here = slice(begin, begin + part.num_rows)
+        of_user, source = known[here], named_for[here]
+        own, texts, distinct = (_array(part[name]) for name in ("id", "cluster", "distinct_id"))
+        _refuse(~np.asarray(texts.is_valid()), "an id has no cluster", ids, begin)
+        name = _array(names.take(pa.array(source)))
+        right, is_name = _true(pc.equal(distinct, name)), _true(pc.equal(texts, name))
+        external = kind[here] == _EXTERNAL
+        _refuse(external & ~(right & is_name), "a known user's cluster or distinct_id is not the user", ids, begin)
+        what = "an id's cluster or distinct_id is not the known user that its accepted links join it to"
+        _refuse(of_user & ~(right & is_name), what, ids, begin)
+        typed = pc.binary_join_element_wise(prefixes.take(pa.array(kind[source])), name, _text(""))
+        is_least = _true(pc.equal(texts, typed))
+        _refuse(~of_user & ~is_least, "an anonymous cluster's name is not its least type:id", ids, begin)
+        expected = pc.binary_join_element_wise(_text("$device:"), own, _text(""))
+        anonymous = ~of_user & (kind[here] == _USER)
+        what = "an anonymous profile's distinct_id is not $device:"
+        _refuse(anonymous & ~_true(pc.equal(expected, distinct)), what, ids, begin)
+        device = ~of_user & (kind[here] == _DEVICE)
+        _refuse(device & np.asarray(distinct.is_valid()), "an anonymous device has a distinct_id", ids, begin)
 
 
-def _rows(
-    links: pa.Table, end: str, kind: np.ndarray, positions: list[tuple[int, pa.Array]], row_of: np.ndarray
-) -> np.ndarray:
+def _rows(links: pa.Table, end: str, link_kind: np.ndarray, kind: np.ndarray, names: pa.Array) -> np.ndarray:
     """For each link the row in ``ids`` of its ``end``."""
-    names = _array(links[end])
-    number = np.full(len(kind), -1, dtype=np.int64)
-    for code, (first, ids) in enumerate(positions):
-        rows = kind == code
-        found = pc.index_in(names.filter(pa.array(rows)), value_set=ids)
-        found = np.asarray(pc.fill_null(found, -1), dtype=np.int64)
-        number[rows] = np.where(found < 0, -1, found + first)
-    _refuse(number < 0, f"the end [{end}] of a link is not among the ids", links)
-    return row_of[number]
+    what = f"the end [{end}] of a link is not among the ids"
+    dictionary = _dictionary(links, end)
+    if dictionary is not None and dictionary.type == names.type and dictionary.equals(names):
+        row = np.asarray(links[end].chunk(0).indices)
+        _refuse(kind[row] != link_kind, what, links)
+        return row
+    found = np.full(len(link_kind), -1, dtype=np.int64)
+    texts = _array(links[end])
+    for code in range(len(_TYPES)):
+        of_kind, ids_of_kind = link_kind == code, np.flatnonzero(kind == code)
+        at = pc.index_in(texts.filter(pa.array(of_kind)), value_set=_array(names.take(pa.array(ids_of_kind))))
+        at = np.asarray(pc.fill_null(at, -1), dtype=np.int64)
+        found[of_kind] = np.append(ids_of_kind, -1)[at]
+    _refuse(found < 0, what, links)
+    return found
+
+
+def _dictionary(links: pa.Table, end: str) -> pa.Array | None:
+    """The strings that the numbers of an end stand for, if it has numbers."""
+    column = links[end]
+    return column.chunk(0).dictionary if pa.types.is_dictionary(column.type) and column.num_chunks == 1 else None
+
+
+def _slices(table: Table) -> Iterator[tuple[int, pa.Table]]:
+    for begin in range(0, table.num_rows, _SLICE):
+        yield begin, table.slice(begin, _SLICE)
 
 
 def _codes(column: Any, words: list[str], name: str, table: pa.Table) -> np.ndarray:
@@ -143,10 +170,11 @@ def _codes(column: Any, words: list[str], name: str, table: pa.Table) -> np.ndar
     return np.asarray(found)
 
 
-def _refuse(wrong: np.ndarray, what: str, table: pa.Table) -> None:
+def _refuse(wrong: np.ndarray, what: str, table: Table, begin: int = 0) -> None:
+    """Raise if any row, from ``begin`` on, is wrong."""
     rows = np.flatnonzero(wrong)
     if rows.size:
-        examples = table.take(pa.array(rows[:_EXAMPLES])).to_pylist()
+        examples = [row for at in rows[:_EXAMPLES] for row in table.slice(begin + int(at), 1).to_pylist()]
         raise CertificateError(f"{what} ([{rows.size}] rows): {examples}; nothing was published, please report this")
 
 

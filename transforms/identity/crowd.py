@@ -9,11 +9,9 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from transforms.identity.columns import array
 from transforms.identity.graph import Graph
-from transforms.identity.ids import EXTERNAL_USER_ID, NODES, OWN, USER_ID
+from transforms.identity.ids import EXTERNAL_USER_ID, OWN
 
 KEEP, DROP = "keep", "drop"
 CROWD_POLICIES = (KEEP, DROP)
@@ -21,9 +19,13 @@ CROWD_POLICIES = (KEEP, DROP)
 
 @dataclasses.dataclass(frozen=True)
 class Crowd:
-    """The crowd ids, those of most profiles first, then bytewise; ``profiles`` has the number of profiles of each."""
+    """The crowd ids, those of most profiles first, then bytewise.
+
+    ``numbers`` are theirs in the graph; ``profiles`` has the number of profiles of each.
+    """
 
     ids: pa.Array
+    numbers: np.ndarray
     profiles: np.ndarray
 
 
@@ -33,21 +35,4 @@ def find_crowd(graph: Graph, max_profiles: int) -> Crowd:
     profiles = np.bincount(graph.b[graph.rank == OWN] - begin, minlength=end - begin)
     found = np.flatnonzero(profiles > max_profiles)
     found = found[np.argsort(-profiles[found], kind="stable")]
-    return Crowd(graph.names[EXTERNAL_USER_ID].take(pa.array(found)), profiles[found])
-
-
-def without_crowd(links: pa.Table, nodes: pa.Table, crowd: Crowd) -> tuple[pa.Table, pa.Table]:
-    """``LINKS`` and ``NODES`` in which nobody is one of the ``crowd``; its profiles stay, as lone ids."""
-    own = np.asarray(array(links["rank"])) == OWN
-    dropped = own & _among(array(links["b"]), crowd)
-    alone = array(links["a"]).filter(pa.array(dropped)).unique()
-    external = np.asarray(array(nodes["id_type"])) == EXTERNAL_USER_ID
-    kept = nodes.filter(pa.array(~(external & _among(array(nodes["id"]), crowd))))
-    kinds = pa.array(np.full(len(alone), USER_ID, np.int8))
-    lone = pa.Table.from_arrays([kinds, alone.cast(pa.string())], schema=NODES)
-    return links.filter(pa.array(~dropped)), pa.concat_tables([kept.cast(NODES), lone])
-
-
-def _among(ids: pa.Array, crowd: Crowd) -> np.ndarray:
-    found: np.ndarray = pc.is_in(ids, value_set=crowd.ids.cast(ids.type)).to_numpy(zero_copy_only=False)
-    return found
+    return Crowd(graph.of_type(EXTERNAL_USER_ID).take(pa.array(found)), found + begin, profiles[found])

@@ -19,10 +19,12 @@ from transforms.currents.broken_text import broken_ids, broken_names
 from transforms.currents.paths import Unit
 from transforms.currents.units import Rows, UnitReader
 from transforms.identity.columns import array, text
+from transforms.identity.crowd import DROP
 from transforms.identity.hashing import hash_of, shards
 from transforms.identity.ids import EXTERNAL_USER_ID, USER_ID, given, usable
-from transforms.identity.links import LINKS, NODES, NodeTable, from_rows, split, unique_links
+from transforms.identity.links import NO_PROFILE, UnitLinks, split
 from transforms.identity.repeats import keys, pack_keys
+from transforms.identity.sources import ASKED, Source, by_profile, pack_source
 from transforms.settings import Settings
 
 COLUMNS = (
@@ -41,27 +43,22 @@ class UnitEvidence:
     """What the narrow pass found in one unit.
 
     Attributes:
-        links, nodes: ``LINKS`` and ``NODES`` in blocks by shard of their profile or id, each once in this unit.
-        deleted: the profiles of ``users.UserDeleteRequest`` rows, as ``NODES``, by shard.
-        asked: the distinct profiles whose rows must be told who they are, as ``NODES``, by shard; where crowd ids are
-            dropped, the external ids too.
-        asked_count: how many those are.
+        parts: what the unit says of ids as a ``Source``, in parts by the shard of its profiles.
+        profile: of each row its profile, by the number under which the unit will be told about it, or ``NO_PROFILE``.
+        told: of how many profiles it must be told; ``externals`` of how many external ids, where crowd ids are dropped.
         keys: event-id keys by shard; ``key_count`` of them.
         row_count: rows by the block headers; ``rows`` those that were decoded.
-        workspaces: ``app_group_id`` to the first file that has it, the least few of them.
     """
 
-    links: Blocks
-    nodes: Blocks
-    deleted: Blocks
-    asked: Blocks
-    asked_count: int
+    parts: Blocks
+    profile: np.ndarray
+    told: int
+    externals: int
     keys: Blocks
     key_count: int
     row_count: int
     rows: int
     checksums: list[int]
-    workspaces: dict[str, str]
 
 
 def gather(
@@ -74,13 +71,9 @@ def gather(
 ) -> UnitEvidence:
     """Read the id columns of a unit; ``on_file`` is told the path of each file before it is looked at."""
     reader = UnitReader(unit, None, read_concurrency, settings.max_block_mb << 20, on_file)
-    links: list[pa.Table] = []
-    nodes, deleted = NodeTable(), NodeTable()
     names = [file.name for file in unit.files]
-    # Files are in bytewise order, so a number is compared as the name it stands for would be, and is shorter.
-    numbers = [f"{number:07d}" for number in range(len(names))]
-    profiles: list[pa.Array] = []
-    externals: list[pa.Array] = []
+    links = UnitLinks(names, settings.no_id)
+    asked: list[pa.Array] = []
     key_parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     workspaces: dict[str, str] = {}
     decoded = 0
@@ -89,46 +82,38 @@ def gather(
         count = len(rows.row)
         evidence = settings.valid_times(np.asarray(pc.fill_null(array(rows.table["time"]), 0)))
         evidence &= ~broken_ids(rows.broken, count)
-        found = _links(rows, evidence, numbers, settings.no_id)
-        links.append(found[0])
-        nodes.add(found[1])
-        user_id = _column(rows.table, "user_id")
-        if user_id is not None:
-            profiles.append(_usable(user_id, evidence, USER_ID, settings))
-            if rows.event_type == catalog.USER_DELETE_REQUEST:
-                # Only a row that makes a line in deletions/ deletes: one without an id is a reject.
-                asking = _usable(user_id, evidence & given(rows.table["id"]), USER_ID, settings)
-                deleted.add(_nodes(asking))
-        external_user_id = _column(rows.table, "external_user_id")
-        if settings.crowd_ids == "drop" and external_user_id is not None:
-            externals.append(_usable(external_user_id, evidence, EXTERNAL_USER_ID, settings))
-        pairs, _ = keys(rows.event_type, rows.table["id"])
         valid = given(rows.table["id"])
+        _add(links, rows, evidence, valid)
+        if settings.crowd_ids == DROP and rows.event_type == catalog.USER_ORPHAN:
+            # They make no link, but their rows may be sent.
+            external = _column(rows.table, "external_user_id")
+            asked += [external.filter(pa.array(evidence)).unique()] if external is not None else []
+        pairs, _ = keys(rows.event_type, rows.table["id"])
         # A row that is a reject for its event's name says who is who, and no row is a repeat of it.
         named = ~broken_names(rows.event_type, rows.broken, count)
         key_parts.append((pairs, valid & evidence & named, rows.unit_row))
         _note_workspaces(rows, names, workspaces)
-    asked = pa.concat_tables([_nodes(_once(profiles)), _nodes(_once(externals), EXTERNAL_USER_ID)])
-    key_blocks = list(_key_blocks(key_parts, reader.row_count, key_shards))
-    link_table = unique_links(pa.concat_tables(links)) if len(links) > 1 else links[0] if links else LINKS.empty_table()
-    link_table = _with_names(link_table, names)
-    node_table = nodes.result()
+    ids = links.result(reader.row_count)
+    lists = *ids.names, _only_asked(asked, ids.names[EXTERNAL_USER_ID], settings)
+    told = len(ids.names[USER_ID])
+    source = Source(lists, ids.links, ids.deleted, told, notes={"workspaces": workspaces})
+    cut, number = by_profile(source, id_shards)
+    parts = [(shard, part) for shard, each in cut for part in pack_source(unit.number, each)]
+    asked_in = sum(len(each.names[EXTERNAL_USER_ID]) + len(each.names[ASKED]) for _, each in cut)
     return UnitEvidence(
-        links=sharded(link_table, "a", id_shards),
-        nodes=sharded(node_table, "id", id_shards),
-        deleted=sharded(deleted.result(), "id", id_shards),
-        asked=sharded(asked, "id", id_shards),
-        asked_count=asked.num_rows,
-        keys=key_blocks,
+        parts=parts,
+        profile=np.append(number.astype(np.uint32), NO_PROFILE)[np.minimum(ids.profile, told)],
+        told=told,
+        externals=asked_in if settings.crowd_ids == DROP else 0,
+        keys=list(_key_blocks(key_parts, reader.row_count, key_shards)),
         key_count=sum(int(valid.sum()) for _, valid, _ in key_parts),
         row_count=reader.row_count,
         rows=decoded,
         checksums=reader.checksums,
-        workspaces=workspaces,
     )
 
 
-def _links(rows: Rows, evidence: np.ndarray, names: list[str], no_id: tuple[str, ...]) -> tuple[pa.Table, pa.Table]:
+def _add(links: UnitLinks, rows: Rows, evidence: np.ndarray, valid: np.ndarray) -> None:
     columns = {
         name: _column(rows.table, name)
         for name in ("user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open")
@@ -136,42 +121,31 @@ def _links(rows: Rows, evidence: np.ndarray, names: list[str], no_id: tuple[str,
     if "machine_open" in rows.broken:
         # Null says that a person opened it; what cannot be read does not.
         columns["machine_open"] = pc.if_else(pa.array(rows.broken["machine_open"]), "true", columns["machine_open"])
-    return from_rows(
+    links.add(
         rows.event_type,
         event_id=rows.table["id"],
         time=array(rows.table["time"]).cast(pa.int64()),
         evidence=evidence,
         file_index=rows.file,
-        file_paths=names,
-        only_unlinked=True,
-        no_id=no_id,
+        unit_row=rows.unit_row,
+        # Only a row that makes a line in deletions/ deletes: one without an id is a reject.
+        deletes=valid if rows.event_type == catalog.USER_DELETE_REQUEST else None,
         **columns,
     )
 
 
-def _with_names(links: pa.Table, names: list[str]) -> pa.Table:
-    """Links with their file's name, as a dictionary, in the place of its number."""
-    numbers = pc.cast(links["file"], pa.int32()).combine_chunks()
-    return links.set_column(5, "file", pa.DictionaryArray.from_arrays(numbers, pa.array(names, pa.string())))
+def _only_asked(columns: list[pa.Array], named: pa.Array, settings: Settings) -> pa.Array:
+    """The distinct external ids of ``columns`` that name someone and are not ``named`` already."""
+    if not columns:
+        return pa.array([], pa.string())
+    distinct = array(pa.chunked_array(columns, pa.string())).unique()
+    good = usable(distinct, EXTERNAL_USER_ID, settings.no_id)
+    known = pc.is_in(distinct, value_set=named.cast(pa.string())).to_numpy(zero_copy_only=False)
+    return distinct.filter(pa.array(good & ~known))
 
 
 def _column(table: pa.Table, name: str) -> pa.Array | None:
     return text(table[name]) if name in table.column_names else None
-
-
-def _usable(ids: pa.Array, rows: np.ndarray, id_type: int, settings: Settings) -> pa.Array:
-    """The distinct ids of the ``rows`` that name someone."""
-    distinct = ids.filter(pa.array(rows)).unique()
-    return distinct.filter(pa.array(usable(distinct, id_type, settings.no_id)))
-
-
-def _once(ids: list[pa.Array]) -> pa.Array:
-    return pa.chunked_array(ids, pa.string()).unique() if ids else pa.array([], pa.string())
-
-
-def _nodes(ids: pa.Array, id_type: int = USER_ID) -> pa.Table:
-    kinds = pa.array(np.full(len(ids), id_type, np.int8))
-    return pa.Table.from_arrays([kinds, ids.cast(pa.string())], schema=NODES)
 
 
 def sharded(table: pa.Table, by: str, count: int) -> Blocks:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from transforms.identity.columns import array
 from transforms.identity.crowd import Crowd
 from transforms.identity.graph import REFUSED, STATUSES, VIA, Graph
 from transforms.identity.ids import B_TYPES, DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, USER_ID
@@ -42,8 +41,8 @@ def summary(
     counts = np.bincount(status, minlength=len(STATUSES))
     ways = np.bincount(via, minlength=len(VIA))
     return {
-        "profiles": len(graph.names[USER_ID]),
-        "known_users": len(graph.names[EXTERNAL_USER_ID]),
+        "profiles": int(graph.first[USER_ID + 1] - graph.first[USER_ID]),
+        "known_users": int(graph.first[EXTERNAL_USER_ID + 1] - graph.first[EXTERNAL_USER_ID]),
         "devices": int(graph.first[1]),
         "clusters": len(sizes),
         "clusters_by_size": dict(zip([*_SIZES, _ABOVE], bucket.tolist(), strict=True)),
@@ -100,7 +99,7 @@ def _refused(graph: Graph, status: np.ndarray, known: np.ndarray) -> list[dict[s
     examples = []
     for row in np.flatnonzero(status == REFUSED)[:EXAMPLES]:
         a, b = graph.a[row], graph.b[row]
-        evidence = {name: array(graph.links[name])[row].as_py() for name in ("time", "event_id", "file")}
+        evidence = {name: graph.links[name][int(row)].as_py() for name in ("time", "event_id", "file")}
         users = [graph.name(known[a]), graph.name(known[b])]
         ends = {
             "a_type": ID_TYPES[USER_ID],

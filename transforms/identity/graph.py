@@ -1,14 +1,17 @@
-"""The link table as a graph: ids numbered, links in their strict order."""
+"""The links as a graph: ids numbered in their bytewise order, links in their strict one."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from transforms.identity.columns import array, bytewise_order, leading_bytes, runs
-from transforms.identity.ids import B_TYPES, DEVICE, ID_TYPES, OWN, USER_ID
+from transforms.identity.columns import array, bytewise_order, leading_bytes, plain, runs
+from transforms.identity.ids import DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, PROFILE
+from transforms.identity.tables import ends
 
 STATUSES = ("accepted", "redundant", "refused", "contested", "quarantined")
 ACCEPTED, REDUNDANT, REFUSED, CONTESTED, QUARANTINED = range(5)
@@ -19,12 +22,12 @@ VIA = ("own", "profile", "device", "none")
 class Graph:
     """The links as edges between numbered ids.
 
-    Ids are numbered in the order of (id_type, id), so numbers compare as typed ids do; ``first[t]`` is the first number
-    of type ``t``, ``first[3]`` the number of ids. ``links`` is sorted by (rank, a, b); ``a``, ``b``, ``rank`` have one
-    entry a link, ``order`` lists the links from the strongest to the weakest.
+    ``names`` are all ids in the order of (id_type, id), so numbers compare as typed ids do; ``first[t]`` is the first
+    number of type ``t``, ``first[3]`` the number of ids. ``links`` (time, event_id, file) is sorted by (rank, a, b);
+    ``a``, ``b``, ``rank`` have one entry a link, ``order`` lists the links from the strongest to the weakest.
     """
 
-    names: list[pa.Array]
+    names: pa.Array
     first: np.ndarray
     links: pa.Table
     a: np.ndarray
@@ -36,42 +39,97 @@ class Graph:
     def size(self) -> int:
         return int(self.first[-1])
 
+    def of_type(self, kind: int) -> pa.Array:
+        """The ids of a type, in order."""
+        return self.names.slice(self.first[kind], self.first[kind + 1] - self.first[kind])
+
     def name(self, number: int) -> str:
-        kind = int(np.searchsorted(self.first, number, side="right")) - 1
-        return self.names[kind][number - self.first[kind]].as_py()
+        return str(self.names[int(number)].as_py())
+
+    def without(self, users: np.ndarray) -> Graph:
+        """The graph in which nobody is one of the known ``users``; whoever was stays, linked by the rest."""
+        kept = np.ones(self.size, bool)
+        kept[users] = False
+        number = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+        first = self.first.copy()
+        first[EXTERNAL_USER_ID + 1 :] -= len(users)
+        rest = self.of_links(kept[self.b])
+        names = self.names.filter(pa.array(kept))
+        return dataclasses.replace(rest, names=names, first=first, a=number[rest.a], b=number[rest.b])
+
+    def of_links(self, kept: np.ndarray) -> Graph:
+        """The graph of all ids and the ``kept`` links (a mask)."""
+        links, place = self.links.filter(pa.array(kept)), np.cumsum(kept) - 1
+        order = place[self.order[kept[self.order]]]
+        return Graph(self.names, self.first, links, self.a[kept], self.b[kept], self.rank[kept], order)
 
 
-def build_graph(links: pa.Table, nodes: pa.Table) -> Graph:
-    """Number the ids of ``links`` and ``nodes`` and put the links in their strict order."""
+def undirected(graph: Graph) -> Graph:
+    """The graph without the later of two orphan links between the same profiles, one each way: they say the same."""
+    rows = np.flatnonzero(graph.rank == PROFILE)
+    least, most = np.minimum(graph.a, graph.b)[rows], np.maximum(graph.a, graph.b)[rows]
+    pairs = least.astype(np.int64) << 32 | most
+    found, count = np.unique(pairs, return_counts=True)
+    rows = rows[np.isin(pairs, found[count > 1])]
+    if not rows.size:
+        return graph
+    evidence = graph.links.take(pa.array(rows))
+    keys = pa.table(
+        {
+            "least": np.minimum(graph.a[rows], graph.b[rows]),
+            "most": np.maximum(graph.a[rows], graph.b[rows]),
+            **{name: array(evidence[name]) for name in ("time", "event_id", "file")},
+        }
+    )
+    order = np.asarray(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
+    low, high = (np.asarray(array(keys[name]))[order] for name in ("least", "most"))
+    later = np.append(False, (low[1:] == low[:-1]) & (high[1:] == high[:-1]))
+    kept = np.ones(len(graph.a), bool)
+    kept[rows[order[later]]] = False
+    return graph.of_links(kept)
+
+
+def build_graph(names: Sequence[pa.Array], links: pa.Table) -> tuple[Graph, list[np.ndarray]]:
+    """Put ids (by type the distinct ones) and ``LINKS`` between their positions in order.
+
+    Returns the graph, and of each type the number (int32) in the graph of each of its ids.
+    """
     rank = np.asarray(array(links["rank"]))
     if rank.size and (rank.min() < OWN or rank.max() > DEVICE):
         raise ValueError(f"link ranks reach from [{rank.min()}] to [{rank.max()}]; known are {OWN} to {DEVICE}")
-    a_ids, b_ids = array(links["a"]), array(links["b"])
-    kinds, node_ids = np.asarray(array(nodes["id_type"])), array(nodes["id"])
-    names: list[pa.Array] = []
     first = np.zeros(len(ID_TYPES) + 1, dtype=np.int64)
-    a = np.zeros(len(rank), dtype=np.int32)
-    b = np.zeros(len(rank), dtype=np.int32)
+    in_order: list[pa.Array] = []
+    numbers: list[np.ndarray] = []
     for kind in range(len(ID_TYPES)):
-        rows = rank == B_TYPES.index(kind)
-        parts = [b_ids.filter(pa.array(rows)), node_ids.filter(pa.array(kinds == kind))]
-        if kind == USER_ID:
-            parts.append(a_ids)
-        encoded = array(pa.chunked_array([part.cast(pa.large_string()) for part in parts])).dictionary_encode()
-        by_name = bytewise_order(encoded.dictionary)
-        number = np.empty(len(by_name), dtype=np.int64)
-        number[by_name] = np.arange(len(by_name)) + first[kind]
-        numbers = number[np.asarray(encoded.indices)]
-        b[rows] = numbers[: len(parts[0])]
-        if kind == USER_ID:
-            a[:] = numbers[len(numbers) - len(a) :]
-        names.append(encoded.dictionary.take(pa.array(by_name)))
-        first[kind + 1] = first[kind] + len(by_name)
+        ids = plain(names[kind])
+        by_name = bytewise_order(ids)
+        number = np.empty(len(ids), dtype=np.int32)
+        number[by_name] = np.arange(len(ids), dtype=np.int32) + np.int32(first[kind])
+        numbers.append(number)
+        in_order.append(ids.take(pa.array(by_name)))
+        first[kind + 1] = first[kind] + len(ids)
+    a, b = ends(links, numbers)
     by_key = np.lexsort((b, a, rank))
+    evidence = links.select(["time", "event_id", "file"])
     if (np.diff(by_key) != 1).any():
-        links = pa.table({name: array(links[name]).take(pa.array(by_key)) for name in links.column_names})
+        taken = pa.array(by_key)
+        evidence = pa.table({name: _one(evidence[name]).take(taken) for name in evidence.column_names})
         a, b, rank = a[by_key], b[by_key], rank[by_key]
-    return Graph(names, first, links, a, b, rank, _order(links, rank, a, b))
+    return Graph(_joined(in_order), first, evidence, a, b, rank, _order(evidence, rank, a, b)), numbers
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece; a dictionary stays one."""
+    if not pa.types.is_dictionary(column.type):
+        return array(column)
+    column = column.unify_dictionaries().combine_chunks()
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+
+
+def _joined(names: list[pa.Array]) -> pa.Array:
+    large = sum(part.nbytes for part in names) > 1 << 30 or any(pa.types.is_large_string(part.type) for part in names)
+    kind = pa.large_string() if large else pa.string()
+    return pa.concat_arrays([part.cast(kind) for part in names])
 
 
 def _order(links: pa.Table, rank: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -25,14 +25,18 @@ B_TYPES = (EXTERNAL_USER_ID, USER_ID, DEVICE_ID)
 LINKS = pa.schema(
     [
         pa.field("rank", pa.int8(), False),
-        pa.field("a", pa.string(), False),
-        pa.field("b", pa.string(), False),
+        pa.field("a", pa.int32(), False),
+        pa.field("b", pa.int32(), False),
         pa.field("time", pa.int64(), False),
         pa.field("event_id", pa.string(), False),
-        pa.field("file", pa.string(), False),
+        pa.field("file", pa.dictionary(pa.int32(), pa.string()), False),
     ]
 )
-NODES = pa.schema([pa.field("id_type", pa.int8(), False), pa.field("id", pa.string(), False)])
+"""One link a row: ``a`` is the number of a profile, ``b`` that of an id of the type ``B_TYPES[rank]``.
+
+Whose numbers they are depends on who says so. ``time`` (UNIX seconds), ``event_id`` ("" if missing) and ``file`` are
+the link's evidence: over many rows the least (time, event id, file), strings compared by their UTF-8 bytes.
+"""
 
 DISALLOWED = frozenset(
     (

@@ -1,17 +1,14 @@
-"""Links between ids, as rows give them: taken from decoded columns, made unique, packed into blocks.
+"""Links between ids, as the rows of a unit give them: taken from decoded columns, and numbered; tables as blocks.
 
-A link says that two ids were seen together. ``LINKS`` is one link a row: ``a`` is always a Braze profile (``user_id``),
-``b`` depends on the rank (0: ``external_user_id``, 1: the surviving profile, 2: ``device_id``), and ``time`` (UNIX
-seconds), ``event_id`` ("" if missing) and ``file`` are its evidence. Over many rows the evidence of a link is the least
-(time, event id, file), strings compared by their UTF-8 bytes, so it does not depend on the order of rows or files.
-
-``NODES`` is one id a row; its ``id_type`` is the position in ``ID_TYPES``.
+A link says that two ids were seen together. ``a`` is always a Braze profile (``user_id``), ``b`` depends on the rank
+(0: ``external_user_id``, 1: the surviving profile, 2: ``device_id``). ``LINKS`` says what a link's evidence is; it
+does not depend on the order of rows or files.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.currents import catalog
-from transforms.identity.columns import array, groups_of, least_rows, plain
+from transforms.identity.columns import array, plain
 from transforms.identity.ids import (
     B_TYPES,
     DEVICE,
@@ -27,85 +24,190 @@ from transforms.identity.ids import (
     EXTERNAL_USER_ID,
     ID_TYPES,
     LINKS,
-    NODES,
     OWN,
     PROFILE,
     USER_ID,
     short,
     usable,
 )
-from transforms.identity.tables import LinkTable, NodeTable, unique_links
+from transforms.identity.numbering import Numbering
+from transforms.identity.tables import LinkTable, earliest, ends, with_ends
 
-__all__ = [
-    "B_TYPES",
-    "DEVICE",
-    "ID_TYPES",
-    "LINKS",
-    "NODES",
-    "OWN",
-    "PROFILE",
-    "LinkTable",
-    "NodeTable",
-    "from_rows",
-    "pack",
-    "split",
-    "unique_links",
-    "unpack",
-    "usable",
-]
-
+MAX_BLOCK = 4_000_000
+"""Bytes that a block has at most, unless one row alone has more."""
+NO_PROFILE = np.uint32(0xFFFFFFFF)
+"""In the place of a profile's number: the row names none that anything is known of."""
+_ROWS_AT_ONCE = 1 << 18
 
 Strings = Any
 """A pyarrow Array or ChunkedArray of any string type, or None where the column is absent."""
 
 
-def from_rows(
-    event_type: str,
-    *,
-    user_id: Strings,
-    event_id: Strings,
-    time: Any,
-    evidence: np.ndarray,
-    file_index: np.ndarray,
-    file_paths: Sequence[str],
-    external_user_id: Strings = None,
-    device_id: Strings = None,
-    orphaned_by_id: Strings = None,
-    machine_open: Strings = None,
-    only_unlinked: bool = False,
-    no_id: tuple[str, ...] = (),
-) -> tuple[pa.Table, pa.Table]:
-    """The links and nodes of decoded rows of one event type.
+@dataclasses.dataclass(frozen=True)
+class UnitIds:
+    """The ids of a unit and what it says of them, all by their position in ``names``.
 
-    Columns have one entry a row; ``evidence`` is false for rows to be ignored (no valid ``time``, in UNIX seconds),
-    ``file_index`` is the row's position in ``file_paths``. Returns (``LINKS``, each link once; ``NODES``, the distinct
-    usable ids, with ``only_unlinked`` only those that no link of the table names), in order of first appearance.
-    ``no_id``: more words that are not ids.
+    Attributes:
+        names: the distinct usable ids, by type.
+        links: ``LINKS``, each once.
+        deleted: the deleted profiles.
+        profile: of each row of the unit the profile (uint32), or ``NO_PROFILE``.
     """
-    evidence = np.asarray(evidence, dtype=bool)
-    count = len(evidence)
-    seen_at = _Evidence(
-        np.asarray(pc.fill_null(array(time), 0), dtype=np.int64), array(event_id), np.asarray(file_index), file_paths
-    )
-    if event_type == catalog.USER_ORPHAN:
-        profile, survivor = _encode(USER_ID, [user_id, orphaned_by_id], [evidence, evidence], no_id)
-        parts = [_links(PROFILE, profile, survivor, seen_at)]
-        ids = [(USER_ID, [profile, survivor])]
-    else:
-        on_device = np.zeros(count, dtype=bool) if event_type.startswith(catalog.WEBHOOKS) else evidence
+
+    names: list[pa.Array]
+    links: pa.Table
+    deleted: np.ndarray
+    profile: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chunk:
+    """Rows of one event type: their columns of ids, and which of them say what."""
+
+    columns: dict[str, pa.Array]
+    event_id: pa.Array
+    time: np.ndarray
+    evidence: np.ndarray
+    on_device: np.ndarray
+    deletes: np.ndarray
+    file: np.ndarray
+    unit_row: np.ndarray
+
+
+class UnitLinks:
+    """Gathers the links of a unit's rows; memory follows its distinct ids and links, and four bytes a row."""
+
+    def __init__(self, file_paths: Sequence[str], no_id: tuple[str, ...] = ()) -> None:
+        """``file_paths``: the unit's files; ``no_id``: more words that are not ids."""
+        self._paths = pa.array(list(file_paths), pa.string())
+        self._no_id = no_id
+        self._chunks: list[_Chunk] = []
+        self._rows = 0
+        self._numbering = [Numbering() for _ in ID_TYPES]
+        self._usable = [np.zeros(0, bool) for _ in ID_TYPES]
+        self._seen = [np.zeros(0, bool) for _ in ID_TYPES]
+        self._links = LinkTable()
+        self._deleted: list[np.ndarray] = []
+        self._profiles: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(
+        self,
+        event_type: str,
+        *,
+        user_id: Strings,
+        event_id: Strings,
+        time: Any,
+        evidence: np.ndarray,
+        file_index: np.ndarray,
+        unit_row: np.ndarray,
+        external_user_id: Strings = None,
+        device_id: Strings = None,
+        orphaned_by_id: Strings = None,
+        machine_open: Strings = None,
+        deletes: np.ndarray | None = None,
+    ) -> None:
+        """Take in decoded rows of one event type.
+
+        Columns have one entry a row; ``evidence`` is false for rows to be ignored (no valid ``time``, in UNIX seconds),
+        ``file_index`` is the row's position in the files, ``unit_row`` its number in the unit; ``deletes`` is true
+        where the row asks for its profile to be deleted.
+        """
+        evidence = np.asarray(evidence, dtype=bool)
+        orphans = event_type == catalog.USER_ORPHAN
+        on_device = np.zeros(len(evidence), bool) if event_type.startswith(catalog.WEBHOOKS) else evidence
         if machine_open is not None:
             on_device = on_device & ~np.asarray(pc.fill_null(pc.equal(array(machine_open), "true"), False))
-        (profile,) = _encode(USER_ID, [user_id], [evidence], no_id)
-        (known,) = _encode(EXTERNAL_USER_ID, [external_user_id], [evidence], no_id)
-        (device,) = _encode(DEVICE_ID, [device_id], [on_device], no_id)
-        parts = [_links(OWN, profile, known, seen_at), _links(DEVICE, profile, device, seen_at)]
-        ids = [(USER_ID, [profile]), (EXTERNAL_USER_ID, [known]), (DEVICE_ID, [device])]
-    nodes = [_nodes(id_type, columns, only_unlinked) for id_type, columns in ids]
-    return pa.concat_tables(parts).combine_chunks(), pa.concat_tables(nodes).combine_chunks()
+        columns = {"user_id": user_id}
+        columns |= {"survivor": orphaned_by_id} if orphans else {"known": external_user_id, "device": device_id}
+        self._chunks.append(
+            _Chunk(
+                {name: plain(column) for name, column in columns.items() if column is not None},
+                array(event_id),
+                np.asarray(pc.fill_null(array(time), 0), dtype=np.int64),
+                evidence,
+                on_device,
+                np.zeros(len(evidence), bool) if deletes is None else deletes,
+                np.asarray(file_index),
+                np.asarray(unit_row),
+            )
+        )
+        self._rows += len(evidence)
+        if self._rows > _ROWS_AT_ONCE:
+            self._take_in()
+
+    def result(self, row_count: int) -> UnitIds:
+        """What the unit says; ``row_count`` is above all numbers of rows."""
+        self._take_in()
+        names, place = [], []
+        for numbering, seen in zip(self._numbering, self._seen, strict=True):
+            places = np.full(len(seen) + 1, -1, np.int32)  # the last one for none
+            places[np.flatnonzero(seen)] = np.arange(int(seen.sum()), dtype=np.int32)
+            place.append(places)
+            names.append(numbering.names if seen.all() else numbering.names.filter(pa.array(seen)))
+        links = self._links.result()
+        links = with_ends(links, *ends(links, place))
+        profile = np.full(row_count, NO_PROFILE, np.uint32)
+        for unit_row, codes in self._profiles:
+            profile[unit_row] = place[USER_ID][codes].astype(np.uint32)  # of -1 that is NO_PROFILE
+        deleted = np.unique(np.concatenate([np.zeros(0, np.int32), *self._deleted]))
+        return UnitIds(names, links, place[USER_ID][deleted], profile)
+
+    def _take_in(self) -> None:
+        """Number what waits, and keep of it the links, each row's profile and nothing else."""
+        chunks, self._chunks, self._rows = self._chunks, [], 0
+        if not chunks:
+            return
+        user, survivor = self._numbers(USER_ID, chunks, ("user_id", "survivor"))
+        (known,) = self._numbers(EXTERNAL_USER_ID, chunks, ("known",))
+        (device,) = self._numbers(DEVICE_ID, chunks, ("device",))
+        evidence, on_device, deletes, time, file, unit_row = (
+            np.concatenate([getattr(chunk, name) for chunk in chunks])
+            for name in ("evidence", "on_device", "deletes", "time", "file", "unit_row")
+        )
+        self._profiles.append((unit_row, user))
+        profile = np.where(evidence, user, -1)
+        self._seen[USER_ID][profile[profile >= 0]] = True
+        self._deleted.append(profile[deletes & (profile >= 0)])
+        tables = []
+        event_ids = plain(pa.chunked_array([plain(chunk.event_id) for chunk in chunks]))
+        for rank, others, told in ((OWN, known, evidence), (PROFILE, survivor, evidence), (DEVICE, device, on_device)):
+            other = np.where(told, others, -1)
+            self._seen[B_TYPES[rank]][other[other >= 0]] = True
+            both = (profile >= 0) & (other >= 0)
+            if rank == PROFILE:
+                both &= profile != other
+            rows = np.flatnonzero(both)
+            rows = rows[earliest(rank, profile[rows], other[rows], time[rows])]
+            columns = [
+                pa.array(np.full(len(rows), rank, np.int8)),
+                pa.array(profile[rows]),
+                pa.array(other[rows]),
+                pa.array(time[rows]),
+                short(pc.fill_null(event_ids.take(pa.array(rows)), "").cast(pa.string())),
+                pa.DictionaryArray.from_arrays(pa.array(file[rows].astype(np.int32)), self._paths),
+            ]
+            tables.append(pa.Table.from_arrays(columns, schema=LINKS))
+        self._links.add(pa.concat_tables(tables))
+
+    def _numbers(self, kind: int, chunks: list[_Chunk], names: tuple[str, ...]) -> Iterator[np.ndarray]:
+        """Of each column of ids of a type the numbers in all rows, -1 for what names no one."""
+        numbering, known = self._numbering[kind], len(self._numbering[kind])
+        found = iter(numbering.number([c.columns[name] for name in names for c in chunks if name in c.columns]))
+        new = usable(numbering.names.slice(known), kind, self._no_id)
+        self._usable[kind] = np.append(self._usable[kind], new)
+        self._seen[kind] = np.append(self._seen[kind], np.zeros(len(new), bool))
+        numbers = np.where(self._usable[kind], np.arange(len(numbering), dtype=np.int32), np.int32(-1))
+        numbers = np.append(numbers, np.int32(-1))
+        for name in names:
+            yield numbers[
+                np.concatenate(
+                    [next(found) if name in c.columns else np.full(len(c.time), -1, np.int32) for c in chunks]
+                )
+            ]
 
 
 def pack(table: pa.Table) -> bytes:
-    """``table`` (``LINKS`` or ``NODES``) as bytes, the same for the same rows (of a slice, for the same slice)."""
+    """``table`` as bytes, the same for the same rows (of a slice, for the same slice)."""
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
     with pa.ipc.new_stream(sink, table.schema.remove_metadata(), options=options) as writer:
@@ -130,13 +232,13 @@ def _compact(table: pa.Table) -> pa.Table:
     return table
 
 
-def unpack(block: bytes) -> pa.Table:
+def unpack(block: bytes | pa.Buffer) -> pa.Table:
     """The table of a block of ``pack``."""
     with pa.ipc.open_stream(block) as reader:
         return reader.read_all()
 
 
-def split(table: pa.Table, max_bytes: int = 4_000_000) -> list[bytes]:
+def split(table: pa.Table, max_bytes: int = MAX_BLOCK) -> list[bytes]:
     """``table`` packed into blocks of at most ``max_bytes`` (one row alone may be more); none for no rows."""
     if not table.num_rows:
         return []
@@ -149,74 +251,3 @@ def split(table: pa.Table, max_bytes: int = 4_000_000) -> list[bytes]:
         table.take(pa.array(np.arange(at, min(at + size, table.num_rows)))) for at in range(0, table.num_rows, size)
     ]
     return [piece for part in slices for piece in split(part, max_bytes)]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Evidence:
-    """Time, event id and file of each row; files by their position in ``paths``."""
-
-    time: np.ndarray
-    event_id: pa.Array
-    file: np.ndarray
-    paths: Sequence[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Ids:
-    """A column of ids: each row's position in the distinct ``names`` (-1: none), and which of them have a link."""
-
-    codes: np.ndarray
-    names: pa.Array
-    linked: np.ndarray
-
-
-def _encode(
-    id_type: int, columns: Sequence[Strings], valid: Sequence[np.ndarray], no_id: tuple[str, ...]
-) -> list[_Ids]:
-    """The ``columns`` over joint names; ids that are not usable, or on rows that are not ``valid``, are none."""
-    count = len(valid[0])
-    arrays = [plain(column) if column is not None else pa.nulls(count, pa.string()) for column in columns]
-    encoded = (arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)).dictionary_encode()
-    names = encoded.dictionary
-    usable_code = np.append(np.where(usable(names, id_type, no_id), np.arange(len(names)), -1), -1)
-    codes = usable_code[np.asarray(pc.fill_null(encoded.indices, -1))]
-    codes[~np.concatenate(valid)] = -1
-    linked = np.zeros(len(names), dtype=bool)
-    return [_Ids(part, names, linked) for part in np.split(codes, len(columns))]
-
-
-def _links(rank: int, a: _Ids, b: _Ids, seen_at: _Evidence) -> pa.Table:
-    both = (a.codes >= 0) & (b.codes >= 0)
-    if rank == PROFILE:
-        both &= a.codes != b.codes
-    rows = np.flatnonzero(both)
-    if not rows.size:
-        return LINKS.empty_table()
-    group, groups = groups_of(a.codes[rows] * len(b.names) + b.codes[rows])
-    event_id = short(pc.fill_null(plain(seen_at.event_id.take(pa.array(rows))), "").cast(pa.string()))
-    file = seen_at.file[rows]
-    paths = pa.array(list(seen_at.paths), pa.string())
-    chosen = least_rows(group, groups, seen_at.time[rows], event_id, file, paths)
-    least = rows[chosen]
-    a.linked[a.codes[least]] = True
-    b.linked[b.codes[least]] = True
-    columns = [
-        pa.array(np.full(groups, rank, dtype=np.int8)),
-        a.names.take(pa.array(a.codes[least])).cast(pa.string()),
-        b.names.take(pa.array(b.codes[least])).cast(pa.string()),
-        pa.array(seen_at.time[least]),
-        event_id.take(pa.array(chosen)),
-        paths.take(pa.array(file[chosen])),
-    ]
-    return pa.Table.from_arrays(columns, schema=LINKS)
-
-
-def _nodes(id_type: int, columns: Sequence[_Ids], only_unlinked: bool) -> pa.Table:
-    names = columns[0].names
-    seen = np.zeros(len(names), dtype=bool)
-    for column in columns:
-        seen[column.codes[column.codes >= 0]] = True
-    if only_unlinked:
-        seen &= ~columns[0].linked
-    ids = names.filter(pa.array(seen)).cast(pa.string())
-    return pa.Table.from_arrays([pa.array(np.full(len(ids), id_type, dtype=np.int8)), ids], schema=NODES)

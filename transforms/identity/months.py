@@ -28,6 +28,11 @@ NEVER = np.iinfo(np.int64).max
 _SECONDS_A_DAY = 86_400
 
 
+def person_hash(distinct_id: pa.Array, known: np.ndarray | bool) -> np.ndarray:
+    """uint64 of each person, by its ``distinct_id`` and whether that is a known user."""
+    return hash64(distinct_id) ^ np.asarray(known).astype(np.uint64)
+
+
 def person_months(
     event_type: str, distinct_id: pa.Array, known: np.ndarray, times: np.ndarray, native: np.ndarray
 ) -> pa.Table:

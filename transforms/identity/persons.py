@@ -1,6 +1,7 @@
 """Who each row belongs to: its own external id, or what the resolver found out about its profile.
 
-``ANSWERS`` is what a unit is told about its profiles: only those with a known user, or that were deleted, are in it.
+``ANSWERS`` is what a unit is told, one line a profile in the order in which it named them; so a row's profile is found
+by its number, and no string is looked up.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.identity.columns import array
 from transforms.identity.ids import USER_ID, usable
+from transforms.identity.links import NO_PROFILE
 from transforms.identity.own_ids import own_ids
 
 VIA = ("none", "own", "profile", "device")
@@ -19,11 +22,11 @@ VIA = ("none", "own", "profile", "device")
 
 ANSWERS = pa.schema(
     [
-        pa.field("profile", pa.string(), False),
         pa.field("known_user", pa.string()),
         pa.field("via", pa.int8(), False),
         pa.field("deleted", pa.bool_(), False),
         pa.field("whole_person", pa.bool_(), False),
+        pa.field("person", pa.uint64(), False),  # ``months.person_hash`` of who the profile is
     ]
 )
 
@@ -40,6 +43,7 @@ class Persons:
         via, deleted, whole_person: what the resolver said of the profile.
         by_connector: whether Braze's own connector sends a row with such an external id, and Mixpanel takes it.
         left_out: not by row: the external ids that are not known users, as ``OwnIds.left_out``.
+        is_profiles: whether the row's person is the one that its profile is; ``person`` is then that one's hash.
     """
 
     own: pa.Array
@@ -51,42 +55,73 @@ class Persons:
     whole_person: np.ndarray
     by_connector: np.ndarray
     left_out: dict[str, dict[str, int]]
+    is_profiles: np.ndarray
+    person: np.ndarray
 
 
-def persons(
-    user_id: pa.Array,
-    external_user_id: pa.Array,
-    answers: pa.Table,
-    no_id: tuple[str, ...] = (),
-    crowd: pa.Array | None = None,
-) -> Persons:
-    """The persons of rows (two string arrays, nulls where a row names none), by the answers about their profiles.
+class Profiles:
+    """What a unit was told about its profiles."""
 
-    ``no_id``: more words for nobody; ``crowd``: the external ids that were dropped as many profiles' (see ``own_ids``).
-    """
-    of_row = own_ids(external_user_id, no_id, crowd)
-    own, by_connector, left_out = of_row.known, of_row.by_connector, of_row.left_out
-    encoded = user_id.dictionary_encode()
-    good = usable(encoded.dictionary, USER_ID, no_id)
-    profile = user_id if good.all() else _without(encoded, good)
-    count = len(user_id)
-    if not answers.num_rows:
-        nothing = np.zeros(count, bool)
-        return Persons(own, profile, own, profile, np.zeros(count, np.int8), nothing, ~nothing, by_connector, left_out)
-    # Looked up once a profile, then by its number; an unusable id is in no answer.
-    found = pc.index_in(encoded.dictionary, value_set=answers["profile"])
-    place = pc.take(found, encoded.indices)
-    known = pc.take(answers["known_user"].combine_chunks(), place)
-    conflict = pc.fill_null(pc.not_equal(own, known), False)
-    device = pc.if_else(conflict, pa.scalar(None, pa.string()), profile) if pc.any(conflict).as_py() else profile
-    rows = pc.fill_null(place, answers.num_rows).to_numpy(zero_copy_only=False)
-    via, deleted, whole = (
-        np.append(answers[name].to_numpy(), empty)[rows]
-        for name, empty in (("via", np.int8(0)), ("deleted", False), ("whole_person", True))
-    )
-    return Persons(own, profile, pc.coalesce(own, known), device, via, deleted, whole, by_connector, left_out)
+    def __init__(self, answers: pa.Table, no_id: tuple[str, ...] = (), crowd: pa.Array | None = None) -> None:
+        """``answers``: ``ANSWERS`` in the order of the profiles' numbers; ``no_id``: more words for nobody; ``crowd``:
+        the external ids that were dropped as many profiles' (see ``own_ids``).
+        """
+        self._no_id = no_id
+        self._crowd = crowd
+        self._nobody = np.uint32(answers.num_rows)  # one line more, for rows of no profile
+        self._known = pa.concat_arrays([array(answers["known_user"]).cast(pa.string()), pa.nulls(1, pa.string())])
+        self._via, self._deleted, self._whole, self._person = (
+            np.append(answers[name].to_numpy(), nothing)
+            for name, nothing in (
+                ("via", np.int8(0)), ("deleted", False), ("whole_person", True), ("person", np.uint64(0)),
+            )
+        )  # fmt: skip
 
+    def persons(self, user_id: pa.Array, external_user_id: pa.Array, profile: np.ndarray) -> Persons:
+        """The persons of rows (two string arrays, nulls where a row names none), by the numbers of their profiles."""
+        line = np.minimum(profile, self._nobody)
+        known = self._known.take(pa.array(line))
+        own, by_connector, left_out = self._own(external_user_id, known)
+        conflict = pc.fill_null(pc.not_equal(own, known), False)
+        names = self._named(user_id, profile)
+        device = pc.if_else(conflict, pa.scalar(None, pa.string()), names) if pc.any(conflict).as_py() else names
+        is_profiles = (
+            (profile != NO_PROFILE) & ~np.asarray(conflict) & np.asarray(pc.or_(own.is_null(), known.is_valid()))
+        )
+        return Persons(
+            own, names, pc.coalesce(own, known), device, self._via[line], self._deleted[line], self._whole[line],
+            by_connector, left_out, is_profiles, self._person[line],
+        )  # fmt: skip
 
-def _without(encoded: pa.DictionaryArray, good: np.ndarray) -> pa.Array:
-    """The strings of a dictionary array, null where their dictionary entry is not good."""
-    return pc.take(pc.if_else(pa.array(good), encoded.dictionary, pa.scalar(None, pa.string())), encoded.indices)
+    def _own(
+        self, external_user_id: pa.Array, known: pa.Array
+    ) -> tuple[pa.Array, np.ndarray, dict[str, dict[str, int]]]:
+        """The rows' own external ids as of ``own_ids``: those that the profile is known by need no second look."""
+        there = external_user_id.is_valid()
+        doubtful = np.flatnonzero(
+            np.asarray(there) & ~np.asarray(pc.fill_null(pc.equal(external_user_id, known), False))
+        )
+        by_connector = np.array(there)
+        if not doubtful.size:
+            return external_user_id, by_connector, {}
+        found = own_ids(external_user_id.take(pa.array(doubtful)), self._no_id, self._crowd)
+        by_connector[doubtful] = found.by_connector
+        if not found.left_out and found.known.null_count == 0:
+            return external_user_id, by_connector, {}
+        mask = np.zeros(len(by_connector), bool)
+        mask[doubtful] = True
+        own = pc.replace_with_mask(external_user_id, pa.array(mask), found.known)
+        return own, by_connector, found.left_out
+
+    def _named(self, user_id: pa.Array, profile: np.ndarray) -> pa.Array:
+        """The rows' profiles, null where what stands there names nobody; what has a number does name somebody."""
+        doubtful = np.flatnonzero((profile == NO_PROFILE) & np.asarray(user_id.is_valid()))
+        if not doubtful.size:
+            return user_id
+        encoded = user_id.take(pa.array(doubtful)).dictionary_encode()
+        good = usable(encoded.dictionary, USER_ID, self._no_id)[np.asarray(encoded.indices)]
+        if good.all():
+            return user_id
+        nobody = np.zeros(len(user_id), bool)
+        nobody[doubtful[~good]] = True
+        return pc.if_else(pa.array(nobody), pa.scalar(None, pa.string()), user_id)

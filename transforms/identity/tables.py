@@ -1,217 +1,132 @@
-"""Tables of links and ids that hold each once, however many rows name it."""
+"""Tables of links between numbers that hold each link once, however many rows say it."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from transforms.identity.columns import (
-    FINGERPRINTED_BYTES,
-    array,
-    bytewise_order,
-    fingerprints,
-    groups_of,
-    in_slices,
-    least_rows,
-)
-from transforms.identity.ids import ID_TYPES, LINKS, NODES, PROFILE
+from transforms.identity.columns import array, least_rows
+from transforms.identity.ids import B_TYPES, LINKS, USER_ID
 
 _ROWS_A_COMPACTION = 1 << 18
-
-
-def unique_links(table: pa.Table) -> pa.Table:
-    """Each (rank, a, b) of ``table`` once, with its least evidence, in order of first appearance.
-
-    Not sorted, since a sort of strings would be two thirds of the time; ``LinkTable.result`` is.
-    """
-    file = array(table["file"]).dictionary_encode()
-    unique = _unique(table.set_column(5, "file", file.indices), file.dictionary)
-    return unique.set_column(5, "file", file.dictionary.take(array(unique["file"]))).cast(LINKS)
+_BITS = 31  # of a number
+_FILE = LINKS.get_field_index("file")
+_NUMBERED = pa.field("file", pa.int32(), False)
 
 
 class LinkTable:
-    """Gathers links from many tables; holds each link once, so memory follows the distinct links."""
+    """Gathers links from many tables of the same numbers; memory follows the distinct links."""
 
     def __init__(self) -> None:
         self._paths: dict[str, int] = {}
         self._pending: list[pa.Table] = []
         self._rows = 0
         self._unique_rows = 0
-        self._seen = _Seen.of(None)
+        self._known = np.zeros(0, np.uint64)  # keys of the unique rows, in order, and their times
+        self._times = np.zeros(0, np.int64)
 
     def add(self, table: pa.Table) -> None:
-        """Take in a ``LINKS`` table, in any order and with any repetition; ``file`` may be a dictionary."""
-        later = self._seen.has_earlier(table)
+        """Take in ``LINKS``, in any order and with any repetition."""
+        # Most rows of a long run only repeat an earlier time's: they can go at once.
+        later = self._has_earlier(_keys(table), np.asarray(array(table["time"])))
         if later.any():
             table = table.filter(pa.array(~later))
         if not table.num_rows:
             return
-        file = _encoded(table["file"])
+        file = table["file"].unify_dictionaries().combine_chunks()
+        file = file.chunk(0) if isinstance(file, pa.ChunkedArray) else file
         code = np.array([self._paths.setdefault(path, len(self._paths)) for path in file.dictionary.to_pylist()])
-        columns = {name: array(table[name]) for name in ("rank", "a", "b", "time", "event_id")}
-        # Large strings: two gigabytes of ids in one column are within reach.
-        columns |= {name: columns[name].cast(pa.large_string()) for name in ("a", "b", "event_id")}
-        columns["file"] = pa.array(code[np.asarray(file.indices)].astype(np.int32))
-        self._pending.append(pa.table(columns))
+        numbers = pa.array(code[np.asarray(file.indices)].astype(np.int32))
+        self._pending.append(table.set_column(_FILE, _NUMBERED, numbers))
         self._rows += table.num_rows
-        if self._rows - self._unique_rows > max(_ROWS_A_COMPACTION, self._unique_rows):
+        if self._rows - self._unique_rows > max(_ROWS_A_COMPACTION, self._unique_rows // 2):
             self._compact()
 
     def result(self) -> pa.Table:
-        """``LINKS``, each link once, sorted by (rank, a, b) bytewise."""
+        """``LINKS``, each link once, in the order of (rank, a, b)."""
         self._compact()
         if not self._pending:
             return LINKS.empty_table()
-        return _by_key(self._pending[0], self._names())
+        (table,) = self._pending
+        file = pa.DictionaryArray.from_arrays(array(table["file"]), self._names())
+        return table.set_column(_FILE, LINKS.field(_FILE), file)
 
     def _names(self) -> pa.Array:
         return pa.array(list(self._paths), pa.string())
 
+    def _has_earlier(self, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Which links are known from an earlier second."""
+        if not len(self._known) or not len(keys):
+            return np.zeros(len(keys), bool)
+        order = np.argsort(keys)  # neighbouring searches touch the same memory
+        at = np.minimum(np.searchsorted(self._known, keys[order]), len(self._known) - 1)
+        result = np.empty(len(keys), bool)
+        result[order] = (self._known[at] == keys[order]) & (self._times[at] < times[order])
+        return result
+
     def _compact(self) -> None:
-        if len(self._pending) > 1 or self._rows > self._unique_rows:
-            table = pa.concat_tables(self._pending)
-            self._pending = []
-            self._pending = [_unique(table, self._names())]
-            self._rows = self._unique_rows = self._pending[0].num_rows
-            self._seen = _Seen.of(self._pending[0])
+        if self._rows == self._unique_rows:
+            return
+        table = pa.concat_tables(self._pending)
+        self._pending = []
+        columns = {name: array(table[name]) for name in table.column_names}
+        schema, keys = table.schema, _keys(table)
+        del table
+        # What was unique is in order already, which a stable sort makes use of.
+        order = np.argsort(keys, kind="stable")
+        new = np.append(True, keys[order[1:]] != keys[order[:-1]])
+        rows = order
+        if not new.all():
+            group = np.empty(len(keys), np.int64)
+            group[order] = np.cumsum(new) - 1
+            time, file = np.asarray(columns["time"]), np.asarray(columns["file"])
+            rows = least_rows(group, int(new.sum()), time, columns["event_id"], file, self._names())
+        taken = pa.array(rows)
+        unique = pa.Table.from_arrays([column.take(taken) for column in columns.values()], schema=schema)
+        self._pending = [unique]
+        self._rows = self._unique_rows = unique.num_rows
+        self._known, self._times = keys[rows], np.asarray(array(unique["time"]))
 
 
-class NodeTable:
-    """Gathers ids from many ``NODES`` tables; holds each once."""
-
-    def __init__(self) -> None:
-        self._ids: list[list[Any]] = [[] for _ in ID_TYPES]
-        self._rows = [0] * len(ID_TYPES)
-        self._unique_rows = [0] * len(ID_TYPES)
-
-    def add(self, table: pa.Table) -> None:
-        """Take in a ``NODES`` table, in any order and with any repetition."""
-        kinds = np.asarray(array(table["id_type"]))
-        ids = array(table["id"]).cast(pa.large_string())
-        for kind in range(len(ID_TYPES)):
-            chosen = ids.filter(pa.array(kinds == kind))
-            if not len(chosen):
-                continue
-            self._ids[kind].append(chosen)
-            self._rows[kind] += len(chosen)
-            if self._rows[kind] - self._unique_rows[kind] > max(_ROWS_A_COMPACTION, self._unique_rows[kind]):
-                self._compact(kind)
-
-    def result(self) -> pa.Table:
-        """``NODES``, each id once, sorted by (id_type, id) bytewise."""
-        parts = []
-        for kind in range(len(ID_TYPES)):
-            self._compact(kind)
-            for ids in self._ids[kind]:
-                ids = ids.take(pa.array(bytewise_order(ids)))
-                parts.append(pa.table({"id_type": pa.array(np.full(len(ids), kind, dtype=np.int8)), "id": ids}))
-        return in_slices(pa.concat_tables(parts), NODES) if parts else NODES.empty_table()
-
-    def _compact(self, kind: int) -> None:
-        if self._ids[kind]:
-            self._ids[kind] = [array(pc.unique(pa.chunked_array(self._ids[kind])))]
-            self._rows[kind] = self._unique_rows[kind] = len(self._ids[kind][0])
+def earliest(rank: int, a: np.ndarray, b: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """The rows, of links of one rank, that no other row of the same link is earlier than; links in their order."""
+    keys = _key(np.full(len(a), rank), a, b)
+    order = np.argsort(keys)
+    sorted_keys = keys[order]
+    starts = np.flatnonzero(np.append(True, sorted_keys[1:] != sorted_keys[:-1])[: len(keys)])
+    if not len(starts):
+        return starts
+    times = time[order]
+    best = np.repeat(np.minimum.reduceat(times, starts), np.diff(np.append(starts, len(keys))))
+    rows: np.ndarray = order[times == best]
+    return rows
 
 
-@dataclasses.dataclass(frozen=True)
-class _Seen:
-    """Links known by fingerprint, sorted: most rows of a long run only repeat an earlier time's, and can go at once."""
-
-    high: np.ndarray
-    low: np.ndarray
-    time: np.ndarray
-
-    @classmethod
-    def of(cls, links: pa.Table | None) -> _Seen:
-        if links is None:
-            return cls(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
-        marks, short = _fingerprints(links)
-        rows = np.flatnonzero(short)
-        rows = rows[np.argsort(marks[0, rows])]
-        return cls(marks[0, rows], marks[1, rows], np.asarray(array(links["time"]))[rows])
-
-    def has_earlier(self, links: pa.Table) -> np.ndarray:
-        """Which of ``links`` are known from an earlier second."""
-        result = np.zeros(links.num_rows, dtype=bool)
-        if not len(self.high) or not len(result):
-            return result
-        marks, short = _fingerprints(links)
-        order = np.argsort(marks[0])  # Neighbouring searches touch the same memory.
-        high, low = marks[:, order]
-        at = np.minimum(np.searchsorted(self.high, high), len(self.high) - 1)
-        same = (self.high[at] == high) & (self.low[at] == low)
-        result[order] = same & (self.time[at] < np.asarray(array(links["time"]))[order])
-        return result & short
+def ends(links: pa.Table, numbers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """``a`` and ``b`` (int32) of ``LINKS``, each the number that stands at its position among those of its type."""
+    rank, a, b = (np.asarray(array(links[name])) for name in ("rank", "a", "b"))
+    other = np.empty(len(b), np.int32)
+    for kind in B_TYPES:
+        rows = rank == B_TYPES.index(kind)
+        other[rows] = numbers[kind][b[rows]]
+    return numbers[USER_ID][a].astype(np.int32), other
 
 
-def _fingerprints(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """(128 bits a link, whether they speak for all of its ids)."""
-    rank = np.asarray(array(links["rank"])).astype(np.uint64)
-    marks = np.stack((rank, rank))
-    short = np.ones(len(rank), dtype=bool)
-    for name in ("a", "b"):
-        ids = array(links[name])
-        marks = fingerprints(ids, marks)
-        short &= np.asarray(pc.less_equal(pc.binary_length(ids), FINGERPRINTED_BYTES))
-    return marks, short
+def with_ends(links: pa.Table, a: np.ndarray, b: np.ndarray) -> pa.Table:
+    """``LINKS`` between other numbers."""
+    for name, column in (("a", a), ("b", b)):
+        at = LINKS.get_field_index(name)
+        links = links.set_column(at, LINKS.field(at), pa.array(column, pa.int32()))
+    return links
 
 
-def _unique(table: pa.Table, paths: pa.Array) -> pa.Table:
-    """Each (rank, a, b) of ``table``, whose ``file`` is a position in ``paths``, once, by first appearance."""
-    a, b = (array(table[name]).dictionary_encode() for name in ("a", "b"))
-    rank = np.asarray(array(table["rank"])).astype(np.int64)
-    key = (rank * len(a.dictionary) + np.asarray(a.indices)) * len(b.dictionary) + np.asarray(b.indices)
-    group, groups = groups_of(key)
-    if groups == len(group):
-        return table.combine_chunks()
-    time, file = (np.asarray(array(table[name])) for name in ("time", "file"))
-    least = pa.array(least_rows(group, groups, time, array(table["event_id"]), file, paths))
-    return pa.table({name: array(table[name]).take(least) for name in table.column_names})
+def _keys(links: pa.Table) -> np.ndarray:
+    return _key(*(np.asarray(array(links[name])) for name in ("rank", "a", "b")))
 
 
-def _by_key(table: pa.Table, paths: pa.Array) -> pa.Table:
-    """``LINKS`` of a table of distinct links whose ``file`` is a position in ``paths``, sorted."""
-    a, b = (_bytewise_position(array(table[name])) for name in ("a", "b"))
-    rank = np.asarray(array(table["rank"])).astype(np.int64)
-    order = pa.array(np.argsort((rank * len(a) + a) * len(a) + b))
-    columns = {name: array(table[name]).take(order) for name in table.column_names}
-    columns["file"] = pa.DictionaryArray.from_arrays(columns["file"], paths)
-    return in_slices(pa.table(columns), LINKS)
-
-
-def _bytewise_position(values: pa.Array) -> np.ndarray:
-    """For each of ``values`` the position of its string among the distinct ones, sorted bytewise."""
-    encoded = values.dictionary_encode()
-    position = np.empty(len(encoded.dictionary), dtype=np.int64)
-    position[bytewise_order(encoded.dictionary)] = np.arange(len(position))
-    return position[np.asarray(encoded.indices)]
-
-
-def _encoded(column: Any) -> pa.DictionaryArray:
-    """A column of strings, or of a dictionary of them, as one dictionary array."""
-    if pa.types.is_dictionary(column.type):
-        column = column.unify_dictionaries().combine_chunks()
-        return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    return array(column).dictionary_encode()
-
-
-def undirected(table: pa.Table) -> pa.Table:
-    """Links without the later of two orphan links between the same profiles, one each way: they say the same."""
-    rows = np.flatnonzero(np.asarray(table["rank"]) == PROFILE)
-    links = table.take(pa.array(rows))
-    ends = {"least": pc.min_element_wise(links["a"], links["b"]), "most": pc.max_element_wise(links["a"], links["b"])}
-    keys = pa.table({**ends, **{name: links[name] for name in ("time", "event_id", "file")}})
-    order = np.asarray(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
-    pairs = keys.select(list(ends)).take(pa.array(order))
-    again = np.ones(max(len(order) - 1, 0), bool)
-    for name in ends:
-        again &= np.asarray(pc.equal(pairs[name].slice(1), pairs[name].slice(0, len(again))))
-    if not again.any():
-        return table
-    kept = np.ones(table.num_rows, bool)
-    kept[rows[order[1:][again]]] = False
-    return table.filter(pa.array(kept))
+def _key(rank: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """One uint64 a link, which compare as (rank, a, b) do."""
+    rank, a, b = (part.astype(np.uint64) for part in (rank, a, b))
+    return rank << np.uint64(2 * _BITS) | a << np.uint64(_BITS) | b

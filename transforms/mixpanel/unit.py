@@ -17,7 +17,7 @@ from transforms.currents.broken_text import BrokenText
 from transforms.currents.paths import event_type_of
 from transforms.currents.type_names import TypeNames
 from transforms.identity.months import day_counts, month_counts, person_months
-from transforms.identity.persons import VIA, Persons, persons
+from transforms.identity.persons import VIA, Persons, Profiles
 from transforms.mixpanel.custom import Notes
 from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
 from transforms.mixpanel.gzip_lines import GzipLines
@@ -48,9 +48,8 @@ class UnitFormatter:
     ) -> None:
         self.output = UnitOutput()
         self._file_names = file_names
-        self._answers = answers
+        self._profiles = Profiles(answers, settings.no_id, crowd)
         self._settings = settings
-        self._crowd = crowd
 
     def add(
         self,
@@ -60,19 +59,15 @@ class UnitFormatter:
         row: np.ndarray,
         repeats: np.ndarray,
         broken: BrokenText,
+        profile: np.ndarray,
     ) -> None:
         """Format rows of one event type.
 
         ``file`` (position in the unit's files) and ``row`` (within its file) say where each row comes from,
-        ``repeats`` (bool) which rows came before, and ``broken`` which values had a text that is not UTF-8.
+        ``repeats`` (bool) which rows came before, ``broken`` which values had a text that is not UTF-8, and ``profile``
+        (uint32) of which line of the answers each row's profile is, or ``NO_PROFILE``.
         """
-        who = persons(
-            column(table, "user_id"),
-            column(table, "external_user_id"),
-            self._answers,
-            self._settings.no_id,
-            self._crowd,
-        )
+        who = self._profiles.persons(column(table, "user_id"), column(table, "external_user_id"), profile)
         if who.left_out:
             bound(merge(self.output.tally, {"external_ids_left_out": who.left_out}))
         names = event_names(event_type, table)
@@ -294,6 +289,7 @@ def _filtered(who: Persons, mask: pa.Array, chosen: np.ndarray) -> Persons:
     return Persons(
         who.own.filter(mask), who.profile.filter(mask), who.user.filter(mask), who.device.filter(mask),
         who.via[chosen], who.deleted[chosen], who.whole_person[chosen], who.by_connector[chosen], who.left_out,
+        who.is_profiles[chosen], who.person[chosen],
     )  # fmt: skip
 
 

@@ -19,15 +19,16 @@ _ROWS_A_PROFILE = 86
 # A unit has some hours of a few types: of very many profiles it meets one in about two rows, of few not all.
 _MET_A_ROW, _MET_AT_MOST = 0.44, 0.8
 _BLOCK_BYTES = 4_000_000
+_ROWS_AN_ELEMENT = 1_000_000
 
-_KEY, _REPEATED = 16.4, 0.04  # bytes a row
+_KEY, _REPEATED, _NUMBER = 16.4, 0.04, 4  # bytes a row
 _ATTRIBUTES = 1.1
-_LINKS, _ASKED, _ANSWERED, _PERSON_MONTHS = 72.0, 13.0, 17.0, 16.0  # bytes a profile of a unit
-_UNIQUE_LINKS, _LONE_IDS, _RESOLVED = 150.0, 10.0, 18.0  # bytes a profile
+_LINKS, _ASKED, _ANSWERED, _PERSON_MONTHS = 80.0, 4.0, 13.5, 16.0  # bytes a profile of a unit
+_UNIQUE_LINKS, _RESOLVED = 120.0, 13.5  # bytes a profile
 _UNIT, _UNIT_FILE, _CHECKSUM = 400, 24, 10
 _FILES_A_UNIT, _OTHER_FILES, _FILE = 1.6, 2, 141
 _TALLY, _TOTAL = 8_000, 50_000
-_HEADS = {"links": 900, "asked": 450, "answers": 850, "keys": 30, "repeats": 20, "persons": 1_100, "attributes": 1_000}
+_HEADS = {"links": 1_880, "asked": 10, "answers": 500, "keys": 30, "repeats": 20, "persons": 1_100, "attributes": 1_000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,22 +80,22 @@ def forecast(plan: Plan, rows: int | None = None, profiles: int | None = None) -
     units = plan.units, plan.units * _UNIT + plan.files * _UNIT_FILE
     written = plan.units * _FILES_A_UNIT + plan.person_shards + _OTHER_FILES
     files = written + 1, written * _FILE + _TOTAL
-    gathered = profiles * (_UNIQUE_LINKS + _LONE_IDS)
+    numbers = plan.units * math.ceil(a_unit / _ROWS_AN_ELEMENT), rows * _NUMBER
+    gathered = profiles * _UNIQUE_LINKS
     resolved = plan.id_shards, profiles * _RESOLVED + plan.id_shards * _HEADS["answers"]
 
     found = [_shuffle("SpreadUnits", plan.units, units)]
     if plan.id_shards > 1:
         found.append(_shuffle("GroupLinks", plan.id_shards, links))
-        # Links, lone ids and workspaces of each shard, and deleted profiles of some.
-        gathered_blocks = plan.id_shards * (3 + gathered // plan.id_shards // _BLOCK_BYTES)
-        found.append(_shuffle("GatherLinks", 1, (gathered_blocks, gathered + gathered_blocks * _HEADS["asked"])))
+        parts = plan.id_shards * max(1, math.ceil(gathered / plan.id_shards / _BLOCK_BYTES))
+        found.append(_shuffle("GatherLinks", 1, (parts, gathered + parts * _HEADS["links"])))
+        found.append(_shuffle("GroupByShard", plan.id_shards, asked, resolved))
     else:
         found.append(_shuffle("GatherLinks", 1, links))
     return [
         *found,
-        _shuffle("GroupByShard", plan.id_shards, asked, resolved),
         _shuffle("GroupKeys", plan.key_shards, keys),
-        _shuffle("GroupByUnit", plan.units, units, (0, plan.files * _CHECKSUM), answers, repeats),
+        _shuffle("GroupByUnit", plan.units, units, (0, plan.files * _CHECKSUM), numbers, answers, repeats),
         _shuffle("GroupAttributes", plan.person_shards, attributes),
         _shuffle("GroupPersons", plan.person_shards, persons),
         # Sums are made before they are sent, a worker at a time; this is what comes where none is.

@@ -93,7 +93,7 @@ FILES_NAMED = 3
 """In a warning; the report's section has more."""
 
 # Elements of other kinds are counted where they arrive: a unit checks that all of its answers are there.
-_COUNTED_BOTH_WAYS = ("links", "lone ids", "deleted profiles", "workspaces", "profile attributes", "persons by month")
+_COUNTED_BOTH_WAYS = ("links", "profile attributes", "persons by month")
 _LINES = ("events", "rejects", "deletions", "profiles")
 
 
