@@ -84,7 +84,7 @@ def test_a_wrong_link_is_refused(tables: Tables, where: dict[str, Any], change: 
         certify(broken(links, where, **change), ids)
 
 
-ID_BREAKS = [
+ID_BREAKS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"id": "p3"}, {"cluster": "u2", "distinct_id": "u2"}, "not the known user that its accepted links join it to"),
     ({"id": "d1"}, {"cluster": "u1", "distinct_id": "u1"}, "not its least type:id"),
     ({"id": "u2"}, {"cluster": "u1", "distinct_id": "u1"}, "known user's cluster or distinct_id is not the user"),
@@ -169,7 +169,6 @@ def test_slices_of_ids_are_proven_as_the_whole(
     links, ids = tables
     monkeypatch.setattr(certificate, "_SLICE", rows)
     certify(resolution.links, resolution.ids)
-    change: dict[str, Any]
     for where, change, message in ID_BREAKS:
         with pytest.raises(CertificateError, match=message):
             certify(links, broken(ids, where, **change))
