@@ -58,8 +58,9 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
     head = _header(schema) + _varint(rows + 1) + _varint(size)
     parts = [head, *(block.plain() for block in blocks), end_row, _MARKER]
     try:
+        kinds = _arrow_schema(schema)
         with _file_of(parts) as path:
-            return _decode_file(schema, blocks, columns, path, len(head), size)
+            return _decode_file(schema, kinds, blocks, columns, path, len(head), size)
     except EngineError:
         raise
     except Exception as error:
@@ -72,12 +73,12 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
 
 
 def _decode_file(
-    schema: Schema, blocks: Sequence[Block], columns: Sequence[str], path: str, start: int, size: int
+    schema: Schema, kinds: pa.Schema, blocks: Sequence[Block], columns: Sequence[str], path: str, start: int, size: int
 ) -> pa.Table:
     """The rows of the joined file at ``path``, in which they and the end row are ``size`` bytes from ``start`` on."""
     rows = sum(block.rows for block in blocks)
     _, end_values = _end_row(schema)
-    batches = _query(path, rows + 1, tuple(columns))
+    batches = _query(path, kinds, rows + 1, tuple(columns))
     decoded = sum(batch.num_rows for batch in batches)
     if decoded != rows + 1:
         raise EngineError(f"{decoded - 1} rows instead of {rows}")
@@ -115,10 +116,17 @@ class _Contexts(threading.local):
 _contexts = _Contexts()
 
 
-def _query(path: str, rows: int, columns: tuple[str, ...]) -> list[pa.RecordBatch]:
+@functools.lru_cache(maxsize=1024)
+def _arrow_schema(schema: Schema) -> pa.Schema:
+    """What the engine makes of a schema: told, it does not open each chunk once more to find out."""
+    with _file_of([_header(schema)]) as path:
+        return _contexts.context.read_avro(path, file_extension="").schema()
+
+
+def _query(path: str, kinds: pa.Schema, rows: int, columns: tuple[str, ...]) -> list[pa.RecordBatch]:
     context = _contexts.context
     context.sql(f"SET datafusion.execution.batch_size = {rows}")
-    frame = context.read_avro(path, file_extension="").select(*[f'"{name}"' for name in columns])
+    frame = context.read_avro(path, schema=kinds, file_extension="").select(*[f'"{name}"' for name in columns])
     batches: list[pa.RecordBatch] = frame.limit(rows).collect()
     return batches
 

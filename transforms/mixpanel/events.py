@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -229,9 +230,11 @@ def _most_keys(texts: pa.Array, counts: np.ndarray) -> np.ndarray:
 _LEAST_BYTES_A_KEY = 5  # quotes, colon, a digit and a comma
 
 
-def drop_too_large(data: memoryview, longest_row: int) -> tuple[memoryview, list[int]]:
-    """The lines under 1 MB, and the positions of those that are not; looked at only where one can be so long."""
-    if longest_row < EVENT_BYTES // 8 or len(data) < EVENT_BYTES:
+def drop_too_large(data: memoryview) -> tuple[memoryview, list[int]]:
+    """The lines under 1 MB, and the positions of those that are not."""
+    # Such a line fills one of the windows below; the others have their first newline after some hundred bytes.
+    windows = range(0, len(data) - _WINDOW + 1, _WINDOW)
+    if all(_NEWLINE.search(data, start, start + _WINDOW) for start in windows):
         return data, []
     buffer = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(buffer == 10) + 1
@@ -242,6 +245,10 @@ def drop_too_large(data: memoryview, longest_row: int) -> tuple[memoryview, list
     starts = ends - sizes - 1
     kept = [data[starts[n] : ends[n]] for n in range(len(ends)) if sizes[n] < EVENT_BYTES]
     return memoryview(b"".join(kept)), large.tolist()
+
+
+_NEWLINE = re.compile(b"\n")
+_WINDOW = EVENT_BYTES // 2
 
 
 def _write(event: pa.Array, properties: dict[str, pa.Array], fragments: list[pa.Array]) -> memoryview:

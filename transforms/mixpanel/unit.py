@@ -145,7 +145,7 @@ class UnitFormatter:
             table = table.select([name for name in table.column_names if name in needed]).filter(mask)
             names, who = names.filter(mask), _filtered(who, mask, chosen)
         data, notes = event_lines(event_type, table, names, who, self._settings)
-        data, large = drop_too_large(data, _longest_row(table))
+        data, large = drop_too_large(data)
         if large:
             fates.overrule(np.flatnonzero(chosen)[large], "event_too_large")
             keep = np.ones(count, bool)
@@ -291,15 +291,3 @@ def _filtered(who: Persons, mask: pa.Array, chosen: np.ndarray) -> Persons:
         who.via[chosen], who.deleted[chosen], who.whole_person[chosen], who.by_connector[chosen], who.left_out,
         who.is_profiles[chosen], who.person[chosen],
     )  # fmt: skip
-
-
-def _longest_row(table: pa.Table) -> int:
-    """No row's values have more bytes than this."""
-    longest = 0
-    for values in table.columns:
-        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-            longest += pc.max(pc.binary_length(values)).as_py() or 0
-        elif pa.types.is_list(values.type):
-            items = pc.max(pc.list_value_length(values)).as_py() or 0
-            longest += items * (pc.max(pc.binary_length(pc.list_flatten(values))).as_py() or 0)
-    return longest

@@ -76,15 +76,22 @@ class LocalStore:
             Changed: the file is gone, or was written since it was listed, or while it was read.
         """
         try:
-            with open(entry.path, "rb") as file:
-                before = _local_entry(entry.path, os.fstat(file.fileno()))
-                content = file.read()
-                after = _local_entry(entry.path, os.fstat(file.fileno()))
+            # Python's own files ask the system for as much again, which counts where exports are many small files.
+            descriptor = os.open(entry.path, os.O_RDONLY)
+            try:
+                before = os.fstat(descriptor)
+                content = _all_of(descriptor, entry.size)
+                after = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError as error:
             raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
         except OSError as error:
             raise _failure("read", entry.path, error) from error
-        if not entry == before == after or len(content) != entry.size:
+        if (
+            not _version(before) == _version(after) == entry.version
+            or not before.st_size == after.st_size == len(content) == entry.size
+        ):
             raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
         return content
 
@@ -180,7 +187,19 @@ def _first(child: tuple[bytes, os.DirEntry[str]]) -> bytes:
 
 
 def _local_entry(path: str, stat: os.stat_result) -> Entry:
-    return Entry(path, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}")
+    return Entry(path, stat.st_size, _version(stat))
+
+
+def _version(stat: os.stat_result) -> str:
+    return f"{stat.st_mtime_ns}-{stat.st_ino}"
+
+
+def _all_of(descriptor: int, size: int) -> bytes:
+    """What a file of ``size`` bytes holds; of one that has grown, some bytes more than that."""
+    content = os.read(descriptor, size + 1)
+    while len(content) <= size and (more := os.read(descriptor, size + 1 - len(content))):
+        content += more
+    return content
 
 
 def _write_temporary(path: str, data: bytes) -> str:

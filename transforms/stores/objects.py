@@ -224,7 +224,7 @@ class ObjectStore:
             nonlocal garbled
             found = meaning(error)
             # A client's stumbling over an answer that was cut off in its head, most likely.
-            if found is Meaning.OTHER and isinstance(error, (AttributeError, KeyError, TypeError, ValueError)):
+            if found is Meaning.OTHER and isinstance(error, (AttributeError, LookupError, TypeError, ValueError)):
                 garbled += 1
                 return garbled < _GARBLED
             return found is Meaning.PASSING and (self._reached or not _names_no_host(error))
