@@ -98,7 +98,7 @@ def _unit(number: int, rows: pa.Table) -> list[bytes]:
         )
     ids = found.result(len(rank))
     names = (*ids.names, pa.array([], pa.string()))
-    return pack_source(number, Source(names, ids.links, ids.deleted, len(ids.names[USER_ID])))
+    return pack_source(number, Source(names, ids.links, ids.deleted, ids.anonymous, len(ids.names[USER_ID])))
 
 
 def _graph(links: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

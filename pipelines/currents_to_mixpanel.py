@@ -22,6 +22,7 @@ from typing import Any
 from pipelines import options as command_line
 from pipelines.exit_status import Status
 from pipelines.failures import LimitPassed, LostSight, cause, failed, is_torn
+from pipelines.flags import ANY
 from pipelines.interruption import carry_out
 from pipelines.last_words import finish, show
 from pipelines.light_imports import light_imports
@@ -32,6 +33,7 @@ from pipelines.summary import counts, lines
 from pipelines.waiting_workers import WaitingWorkers, default_workers
 from transforms.currents.listing import Export, survey
 from transforms.currents.paths import UnfitInput
+from transforms.identity.score import persons_of
 from transforms.run.claims import begin_again, claim, published_by_equal, release
 from transforms.run.folder import MANIFEST, Refused, inside
 from transforms.run.plan_files import Work, hand_out, is_swept, paths_below
@@ -205,13 +207,11 @@ def _check_truth(path: str) -> None:
     if content is None:
         raise UsageError(f"--truth {path} is not a file")
     try:
-        truth = json.loads(content)
+        persons_of(json.loads(content))
     except ValueError as error:
-        raise UsageError(f"--truth {path} is not JSON ({error}): give an object of profile to person") from None
-    if not isinstance(truth, dict) or not all(isinstance(person, str) for person in truth.values()):
         raise UsageError(
-            f"--truth {path} is not a JSON object of profile to person, such as a sample export's truth.json"
-        )
+            f"--truth {path} ({error}): give a JSON object of profile to person, such as a sample export's truth.json"
+        ) from None
 
 
 def _command(options: Options) -> str:
@@ -225,7 +225,7 @@ def _command(options: Options) -> str:
             continue
         words.append(f"--{name}")
         if value is not True:
-            words.append(",".join(value) if isinstance(value, tuple) else str(value))
+            words.append(",".join(value) if isinstance(value, tuple) else ANY if value is None else str(value))
     for name in ("since", "until"):
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import NoReturn
 
 from pipelines import pass_through
@@ -17,6 +18,7 @@ examples:
     currents-to-mixpanel --input exports/ --output trial/ --users_share 0.01 --tag trial-1
 """
 
+ANY = "any"
 _MOST_MEGABYTES = 1024  # the engine counts the bytes of a column in 31 bits
 
 
@@ -112,9 +114,14 @@ def parser() -> Parser:
         "profile id a user for ever on a simplified project; native: only rows with an external_user_id",
     )  # fmt: skip
     group.add_argument(
-        "--device_links", choices=("sole", "first", "none"), default="sole",
-        help="whom a device links: its known user, nobody once two share it (sole, default); whoever was first "
-        "(first); nobody (none)",
+        "--device_links", choices=("next", "sole", "first", "none"), default="next",
+        help="whom a device links: who was anonymous on it and the known user who came next (next, default); its known "
+        "user, nobody once two share it (sole); whoever was first (first); nobody (none)",
+    )  # fmt: skip
+    group.add_argument(
+        "--device_stay", type=_days, metavar="DAYS",
+        help="with --device_links next: how long before the known user came an anonymous profile may have begun there, "
+        "in days, also 0.5, or any (default 1)",
     )  # fmt: skip
     group.add_argument(
         "--max_profiles_per_device",
@@ -162,6 +169,14 @@ def parser() -> Parser:
     group.add_argument("--verbose", action="store_true", help="show Beam's own log")
     pass_through.add_to(flags)
     return flags
+
+
+def _days(text: str) -> float | str:
+    if text == ANY:
+        return text
+    if not re.fullmatch(r"\d{1,4}(\.\d+)?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of days: write one such as 7 or 0.5, or any")
+    return float(text)
 
 
 def _share(text: str) -> float:

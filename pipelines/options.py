@@ -129,6 +129,7 @@ def _options(given: argparse.Namespace) -> Options:
             tag=given.tag,
             id_merge=given.id_merge,
             device_links=given.device_links,
+            device_stay=_stay(given.device_links, given.device_stay),
             max_profiles_per_device=given.max_profiles_per_device,
             max_profiles_per_known_user=given.max_profiles_per_known_user,
             crowd_ids=given.crowd_ids,
@@ -148,6 +149,12 @@ def _options(given: argparse.Namespace) -> Options:
         submission=where,
         verbose=given.verbose,
     )
+
+
+def _stay(policy: str, given: float | str | None) -> float | None:
+    if given is not None and policy != "next":
+        raise UsageError(f"--device_stay {given} is for --device_links next, and it is {policy}: leave one of them out")
+    return None if given == flags.ANY else 1.0 if given is None else float(given)
 
 
 def check_event_types(wanted: Sequence[str] | None, found: Sequence[str]) -> None:

@@ -2,7 +2,8 @@
 
     python -m pipelines.sample_export --output sample --users 200 --days 2 --seed 1
 
-writes Avro files below ``currents/`` and ``truth.json`` ({profile id: person}). The same flags give the same bytes.
+writes Avro files below ``currents/`` and ``truth.json``, which has by profile id the person (``persons``) and the
+external id that Braze has for it in the end (``braze``). The same flags give the same bytes.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ NOTHING: dict[str, Any] = {
 CODECS = ("null", "deflate", "snappy")
 TRUTH = "truth.json"
 DEFAULT_START = "2026-03-01"
+ORPHAN_ROWS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +66,13 @@ def write_export(
     rows: int | None = None,
     flush_minutes: int = 5,
     start: str = DEFAULT_START,
+    orphan_rows: float = ORPHAN_ROWS,
 ) -> Summary:
     """Write an export of ``users`` people over ``days`` days (UTC, from ``start``) into a new or empty folder.
 
     ``rows`` is the approximate total (default: 100 a person and day); each profile and each event type has at least one
-    row. ``flush_minutes`` 0 gives one file a type and day, of at most 100,000 rows, for benchmarks.
+    row. ``flush_minutes`` 0 gives one file a type and day, of at most 100,000 rows, for benchmarks. ``orphan_rows`` is
+    the last share of the time in which merged profiles have a ``users.UserOrphan`` row: exports of old have none.
 
     Raises ValueError for an argument out of range and FileExistsError where ``output`` is not empty. What could not be
     finished is removed.
@@ -83,6 +87,8 @@ def write_export(
         raise ValueError(f"--seed {seed}: give 0 or more")
     if flush_minutes and (flush_minutes < 0 or 60 % flush_minutes):
         raise ValueError(f"--flush_minutes {flush_minutes}: give 0 or a divisor of 60, so that no file spans two hours")
+    if not 0 <= orphan_rows <= 1:
+        raise ValueError(f"--orphan_rows {orphan_rows:g}: give a share from 0 to 1")
     if codec not in CODECS:
         raise ValueError(f"--codec {codec}: give one of {', '.join(CODECS)}")
     begin = _midnight(start)
@@ -90,7 +96,7 @@ def write_export(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(f"--output {root} is not an empty folder: name a new one, or remove it first")
     try:
-        return _write(root, users, days, seed, codec, rows, flush_minutes, begin)
+        return _write(root, users, days, seed, codec, rows, flush_minutes, begin, orphan_rows)
     except BaseException:
         shutil.rmtree(root / "currents", ignore_errors=True)  # the same command would be refused beside it
         (root / TRUTH).unlink(missing_ok=True)
@@ -106,13 +112,14 @@ def _midnight(date: str) -> int:
 
 
 def _write(
-    root: pathlib.Path, users: int, days: int, seed: int, codec: str, total: int | None, flush_minutes: int, start: int
-) -> Summary:
+    root: pathlib.Path, users: int, days: int, seed: int, codec: str, total: int | None, flush_minutes: int, start: int,
+    orphan_rows: float,
+) -> Summary:  # fmt: skip
     end = start + days * rows.DAY
     # Old path form and schemas for the first 40 % of the hours, the next 30 % one release behind the newest.
     eras = start + days * 24 * 2 // 5 * rows.HOUR, start + days * 24 * 7 // 10 * rows.HOUR
     rng = np.random.default_rng(seed)
-    population = people.Population(users=users, start=start, end=end, rng=rng)
+    population = people.Population(users=users, start=start, end=end, rng=rng, orphan_rows=orphan_rows)
     library = Library(seed)
     planned, special = rows.plan(
         population,
@@ -144,7 +151,7 @@ def _write(
         rows_by_type=dict(zip(library.types, counts, strict=True)),
         files=writer.files,
         bytes=writer.size,
-        profiles=len(truth),
+        profiles=len(truth["persons"]),
         persons=population.persons,
         devices=population.devices,
         special=special,
@@ -166,6 +173,10 @@ def _parser() -> Parser:
         metavar="N",
         help="minutes a file; 0: a file a day (default %(default)s)",
     )
+    parser.add_argument(
+        "--orphan_rows", type=float, default=ORPHAN_ROWS, metavar="SHARE",
+        help="last share of the time in which merged profiles have a users.UserOrphan row (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--rows", type=int, metavar="N", help="approximate total (default 100 a person and day)")
     parser.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
     return parser

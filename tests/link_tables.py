@@ -24,14 +24,15 @@ def source_of(rows: Iterable[Row], nodes: Iterable[tuple[int, str]] = (), delete
         return names[kind].setdefault(name, len(names[kind]))
 
     links = [
-        {**row, "a": number(USER_ID, row["a"]), "b": number(B_TYPES[row["rank"] % len(B_TYPES)], row["b"])}
+        {"last": 0, **row, "a": number(USER_ID, row["a"]), "b": number(B_TYPES[row["rank"] % len(B_TYPES)], row["b"])}
         for row in rows
     ]
     for kind, name in nodes:
         number(kind, name)
     gone = np.array([number(USER_ID, name) for name in deleted], np.int32)
     lists = tuple(pa.array(list(names[kind]), pa.string()) for kind in LISTS)
-    return Source(lists, pa.Table.from_pylist(links, schema=LINKS), gone, len(lists[USER_ID]))
+    anonymous = np.arange(len(lists[USER_ID]), dtype=np.int32)
+    return Source(lists, pa.Table.from_pylist(links, schema=LINKS), gone, anonymous, len(lists[USER_ID]))
 
 
 def graph_of(rows: Iterable[Row], nodes: Iterable[tuple[int, str]] = ()) -> Graph:

@@ -45,7 +45,7 @@ class Expected(NamedTuple):
     rows_by_type: dict[str, dict[str, int]]
     withheld: dict[str, Counter[str]]  # reason -> event type -> rows
     ids: dict[Node, tuple[str | None, str]]  # (distinct_id, cluster)
-    links: dict[LinkKey, tuple[int, str, str, str]]  # (time, event_id, file, status)
+    links: dict[LinkKey, tuple[int, str, str, str, str | None]]  # (time, event_id, file, status, device_id)
     broken: dict[str, Counter[str]]  # event type -> column -> texts with U+FFFD in rows that were sent
 
 
@@ -141,7 +141,8 @@ def run(
     *,
     now: int,
     id_merge: str = "simplified",
-    device_links: str = "sole",
+    device_links: str = "next",
+    device_stay: float = 1.0,
     anonymous: str = "all",
     native_since: int | None = None,
     events_since: int | None = None,
@@ -164,7 +165,7 @@ def run(
     if crowd_ids == "drop":
         crowd = frozenset(find_crowd(rows, now, max_profiles_per_known_user))
         rows = [row._replace(crowd=crowd) for row in rows]
-    identities = resolve(rows, now, device_links, max_profiles_per_device)
+    identities = resolve(rows, now, device_links, max_profiles_per_device, device_stay)
 
     def asked_for(event_type: str) -> bool:
         return any(fnmatch.fnmatchcase(event_type, glob) for glob in event_types or ())

@@ -85,7 +85,7 @@ class Identities(NamedTuple):
     known: dict[Node, str | None]  # the known user of each node's cluster
     cluster: dict[Node, str]
     via: dict[Node, str]
-    links: dict[LinkKey, tuple[int, str, str, str]]
+    links: dict[LinkKey, tuple[int, str, str, str, str | None]]  # time, event id, file, status, device
 
 
 def visible(value: str) -> str:
@@ -175,7 +175,51 @@ class Forest:
         return self
 
 
-def resolve(rows: list[Row], now: int, device_links: str, max_profiles_per_device: int) -> Identities:
+DAY = 86_400
+
+
+def inherited(rows: list[Row], now: int, strong: Forest, most: int, stay: float) -> dict[LinkKey, tuple[Evidence, str]]:
+    """The links of the policy ``next``, from the rows themselves: (evidence, device)."""
+    here: dict[str, list[tuple[Evidence, str, bool]]] = defaultdict(list)
+    for row in rows:
+        opened = "machine_open" in row.broken or row.record.get("machine_open") == "true"
+        orphan_or_webhook = row.event_type == catalog.USER_ORPHAN or row.event_type.startswith(catalog.WEBHOOKS)
+        profile, device = row.usable(USER), row.usable(DEVICE)
+        if profile and device and row.is_evidence(now) and not opened and not orphan_or_webhook:
+            known_type = catalog.event_types().get(row.event_type)
+            evidence = (row.record["time"], (row.record.get("id") or "").encode(), row.file.encode())
+            here[device].append((evidence, profile, known_type is not None and known_type.bound))
+    heirs: dict[str, list[tuple[str, str, str, Evidence]]] = defaultdict(list)
+    for device, those in here.items():
+        user = {profile: strong.known_user((USER, profile)) for _, profile, _ in those}
+        arrivals = [(evidence, profile) for evidence, profile, bound in those if bound and user[profile] is not None]
+        strangers = {profile for _, profile, bound in those if bound and user[profile] is None}
+        if len(user) > most or not arrivals or len(strangers) != 1:
+            continue
+        (stranger,) = strangers
+        mine = [evidence[0] for evidence, profile, bound in those if bound and profile == stranger]
+        arrival, heir = min(arrivals, key=lambda one: (one[0], one[1].encode()))
+        users = set(user.values()) - {None}
+        longest = min(stay, 1 / 24) if len(users) > 1 else stay
+        first_known = min(evidence[0] for evidence, profile, _ in those if user[profile] is not None)
+        begins_near = arrival[0] - min(mine) <= longest * DAY
+        if max(mine) <= first_known + 60 and begins_near and arrival[0] - max(mine) <= 30 * DAY:
+            heirs[stranger].append((str(user[heir]), heir, device, arrival))
+    found: dict[LinkKey, tuple[Evidence, str]] = {}
+    for stranger, offers in heirs.items():
+        if len({user for user, *_ in offers}) > 1:
+            continue
+        for heir in {offer[1] for offer in offers}:
+            same = [offer for offer in offers if offer[1] == heir]
+            small, large = sorted(((USER, stranger), (USER, heir)), key=typed)
+            least = min((offer[2] for offer in same), key=str.encode)
+            found[2, small, large] = (min(offer[3] for offer in same), least)
+    return found
+
+
+def resolve(
+    rows: list[Row], now: int, device_links: str, max_profiles_per_device: int, device_stay: float
+) -> Identities:
     nodes, links = find_links(rows, now)
     profiles_of: dict[Node, set[Node]] = defaultdict(set)
     for rank, device, profile in links:  # "device_id:" sorts before "user_id:"
@@ -187,8 +231,12 @@ def resolve(rows: list[Row], now: int, device_links: str, max_profiles_per_devic
         known_users = {strong.known_user(profile) for profile in profiles} - {None}
         if len(profiles) > max_profiles_per_device:
             left_out[device] = "quarantined"
-        elif device_links == "none" or (device_links == "sole" and len(known_users) >= 2):
+        elif device_links in ("none", "next") or (device_links == "sole" and len(known_users) >= 2):
             left_out[device] = "contested"
+    device_of: dict[LinkKey, str] = {}
+    if device_links == "next":
+        for key, (evidence, device_id) in inherited(rows, now, strong, max_profiles_per_device, device_stay).items():
+            links[key], device_of[key] = evidence, device_id
     forest = Forest(nodes).grow({key: evidence for key, evidence in links.items() if key[1] not in left_out})
 
     members: dict[Node, list[Node]] = defaultdict(list)
@@ -203,7 +251,7 @@ def resolve(rows: list[Row], now: int, device_links: str, max_profiles_per_devic
     for key, (time, event_id, file) in links.items():
         same = forest.root(key[1]) == forest.root(key[2])
         status = "accepted" if key in forest.accepted else left_out.get(key[1]) or ("redundant" if same else "refused")
-        statuses[key] = (time, event_id.decode(), file.decode(), status)
+        statuses[key] = (time, event_id.decode(), file.decode(), status, device_of.get(key))
     return Identities(
         known={node: forest.known_user(node) for node in nodes},
         cluster=cluster,

@@ -192,7 +192,18 @@ def example() -> dict[str, Any]:
             "crowd_examples": [{"external_user_id": "no-reply@example.org", "profiles": 4_071}],
             "crowd_ids": "keep",
             "external_ids_left_out": {"anonymous_prefix": {"$device:0a1b": 7}, "nobody": {"guest": 1_204, "NaN": 3}},
-            "device_links": "sole", "id_merge": "simplified",
+            "device_links": "sole", "device_stay": None, "id_merge": "simplified",
+            "device_policies": {
+                "orphans_since": 1_758_600_000, "judged_profiles": 9_120, "rows_on_busy_devices": 0.042,
+                "table": [
+                    _policy("none", None, (0, 0, 41_020, 3), (0, 0, 2_410, 0)),
+                    _policy("sole", None, (21_402, 236_451, 1_204, 12), (2_301, 22, 87, 4_001)),
+                    _policy("first", None, (23_012, 251_200, 61, 31), (2_310, 41, 59, 4_410)),
+                    _policy("next", 1.0, (9_801, 98_442, 30_110, 4), (1_204, 2, 1_204, 1_902)),
+                    _policy("next", 7.0, (16_004, 171_090, 24_003, 5), (1_907, 9, 494, 3_110)),
+                    _policy("next", 30.0, (18_450, 199_301, 20_440, 6), (2_104, 14, 292, 3_604)),
+                ],
+            },
             "score": {"precision": 0.99987, "recall": 0.9312, "pairs": 88_120},
         },
         "persons": {
@@ -225,6 +236,15 @@ def example() -> dict[str, Any]:
             "1 event type is newer than the catalogue: users.messages.readreceipt.ReadReceipt.",
         ],
     }  # fmt: skip
+
+
+def _policy(
+    policy: str, stay: float | None, gains: tuple[int, int, int, int], verdicts: tuple[int, int, int, int]
+) -> dict[str, Any]:
+    names = ("profiles", "rows", "devices_left_out", "largest_cluster", "confirmed", "contradicted", "missed",
+             "unconfirmed")  # fmt: skip
+    figures = dict(zip(names, (*gains, *verdicts), strict=True))
+    return {"device_links": policy, "device_stay": stay, "chosen": policy == "sole", **figures}
 
 
 HOSTILE = (

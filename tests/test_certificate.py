@@ -175,3 +175,46 @@ def test_slices_of_ids_are_proven_as_the_whole(
     turned = pa.concat_tables([ids.slice(0, 3), ids.slice(4, 1), ids.slice(3, 1), ids.slice(5)])
     with pytest.raises(CertificateError, match="more than one row, or out of order"):
         certify(links, turned)
+
+
+@pytest.fixture(scope="module")
+def inherited() -> Tables:
+    """(Links, ids) where p2 was on d1 before p1, who is u1, and p3 on no device."""
+    rows: list[dict[str, Any]] = [
+        {"rank": 0, "a": "p1", "b": "u1", "time": 9, "event_id": "", "file": "f"},
+        {"rank": 0, "a": "p3", "b": "u3", "time": 9, "event_id": "", "file": "f"},
+    ]
+    for profile, time in (("p2", 5), ("p1", 9)):
+        seen = {"a": profile, "b": "d1", "time": time, "event_id": "e", "file": "f"}
+        rows += [{"rank": 2, **seen}, {"rank": 3, **seen, "last": time}]
+    resolution = resolve(graph_of(rows), device_links="next")
+    return resolution.links.cast(RESOLVED_LINKS), resolution.ids.slice()
+
+
+HEIR = {"a": "p2", "b": "p1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"device_id": None}, "types do not fit its rank"),
+        ({"device_id": "d7"}, r"the end \[device_id\] of a link is not among the ids"),
+        ({"device_id": "p1"}, r"the end \[device_id\] of a link is not among the ids"),
+        ({"rank": 1}, "a link that is not of a device names one"),
+        ({"b_type": "device_id", "b": "d1"}, "types do not fit its rank"),
+        ({"status": "contested"}, "not a device link"),
+        ({"status": "refused"}, "named for|not the known user|refused link"),
+        ({"b": "p3"}, "not the known user that its accepted links join it to"),
+    ],
+)
+def test_a_wrong_link_between_profiles_is_refused(inherited: Tables, change: dict[str, Any], message: str) -> None:
+    links, ids = inherited
+    certify(links, ids)
+    with pytest.raises(CertificateError, match=message):
+        certify(broken(links, HEIR, **change), ids)
+
+
+def test_a_link_of_a_device_that_names_one_too_is_refused(inherited: Tables) -> None:
+    links, ids = inherited
+    with pytest.raises(CertificateError, match="types do not fit its rank"):
+        certify(broken(links, {"b": "d1", "a": "p1"}, device_id="d1"), ids)

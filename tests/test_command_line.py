@@ -71,6 +71,11 @@ def test_help_has_groups_and_three_examples(capsys: pytest.CaptureFixture[str]) 
         ([*HERE, "--max_profiles_per_device=²"], "² is not a count"),
         ([*HERE, "--anonymous=some"], "invalid choice: 'some'"),
         ([*HERE, "--id_merge=original"], "--id_merge original is not there yet: use simplified, none or native"),
+        ([*HERE, "--device_stay=-1"], "-1 is not a number of days: write one such as 7 or 0.5, or any"),
+        ([*HERE, "--device_stay=all"], "all is not a number of days"),
+        ([*HERE, "--device_stay=nan"], "nan is not a number of days"),
+        ([*HERE, "--device_links=sole", "--device_stay=2"], "--device_stay 2.0 is for --device_links next, and it is"),
+        ([*HERE, "--device_links=none", "--device_stay=any"], "--device_stay any is for --device_links next"),
         ([*HERE, "--runner=DaskRunner"], "--runner DaskRunner is refused, since it lost or doubled data in trials"),
         ([*HERE, "--tag= "], "--tag is empty"),
         ([*HERE, "--event_types="], "--event_types is empty"),
@@ -329,3 +334,9 @@ def test_run_local_passes_its_arguments_on_from_where_it_is_called(tmp_path: Pat
     assert shown.stdout.splitlines()[-1] == f"{caller}: {project}/currents_to_mixpanel.py --input in --output out", (
         shown
     )
+
+
+@pytest.mark.parametrize(("given", "stay"), [((), 1.0), (("--device_stay=0.5",), 0.5), (("--device_stay=any",), None)])
+def test_a_device_stay_is_a_number_of_days_or_any(given: tuple[str, ...], stay: float | None) -> None:
+    settings = options.parse([*HERE, *given]).settings
+    assert (settings.device_links, settings.device_stay) == ("next", stay)

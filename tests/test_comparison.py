@@ -44,7 +44,7 @@ def publish(expected: Expected, folder: Path) -> None:
     ids.sort(key=lambda row: (row["id_type"], row["id"] or ""))
     links = [
         {"a_type": b[0], "a": b[1], "b_type": a[0], "b": a[1], "rank": rank}
-        | dict(zip(("time", "event_id", "file", "status"), values, strict=True))
+        | dict(zip(("time", "event_id", "file", "status", "device_id"), values, strict=True))
         for (rank, a, b), values in expected.links.items()
     ]
     for name, table in (("ids", ids), ("links", links)):

@@ -198,7 +198,8 @@ def test_blocks_take_along_only_the_file_names_they_need() -> None:
     names = pa.array([f"{number:07}{secrets.token_hex(60)}" for number in range(count)])
     ids = [f"p{number}" for number in range(count)]
     file = pa.DictionaryArray.from_arrays(pa.array(np.arange(count, dtype=np.int32)), names)
-    columns = [pa.array([0] * count, pa.int8()), ids, ids, pa.array([NOW] * count, pa.int64()), ids, file]
+    zeros, times = pa.array([0] * count, pa.int8()), pa.array([NOW] * count, pa.int64())
+    columns = [zeros, ids, ids, times, ids, file, times]
     table = pa.Table.from_arrays([pa.array(c) if isinstance(c, list) else c for c in columns], names=LINKS_SCHEMA.names)
     blocks = split(table, max_bytes=500_000)
     assert max(map(len, blocks)) <= 500_000

@@ -313,9 +313,9 @@ def test_nothing_gives_empty_tables() -> None:
 
 
 def test_wrong_flags_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\[last\].*sole, first, none"):
+    with pytest.raises(ValueError, match=r"\[last\].*next, sole, first, none"):
         run([], "last")
     with pytest.raises(ValueError, match=r"\[0\]; use 1 or more"):
         run([], limit=0)
-    with pytest.raises(ValueError, match=r"\[0\] to \[3\]"):
-        graph_of(rows_of_links(Link(0, "a", "b")._replace(rank=rank) for rank in (0, 3)))
+    with pytest.raises(ValueError, match=r"\[0\] to \[4\]"):
+        graph_of(rows_of_links(Link(0, "a", "b")._replace(rank=rank) for rank in (0, 4)))

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.link_tables import as_strings
+from transforms.currents import catalog
 from transforms.identity.columns import bytewise_order
 from transforms.identity.ids import (
     DEVICE_ID,
@@ -143,7 +144,12 @@ def random_rows(seed: int) -> list[Row]:
     ]
 
 
-TYPES = ["users.messages.email.Open", "users.messages.webhook.Send", "users.UserOrphan"]
+TYPES = [
+    "users.behaviors.app.SessionStart",
+    "users.messages.email.Open",
+    "users.messages.webhook.Send",
+    "users.UserOrphan",
+]
 PATHS = ["z/\U0001f600.avro", "z/\uffff.avro", "a.avro"]
 
 
@@ -170,14 +176,21 @@ def links_by_hand(
             nodes.add((kind, b))
             if usable_by_hand(a) and (rank != 1 or a != b):
                 evidence = row["time"], (row["event_id"] or "").encode(), PATHS[row["file"]].encode()
-                found[rank, a, b] = min(evidence, found.get((rank, a, b), evidence))
+                bound = rank == 2 and event_type in catalog.event_types() and catalog.event_types()[event_type].bound
+                for kind_of_link in (rank, 3) if bound else (rank,):
+                    latest = row["time"] if kind_of_link == 3 else 0
+                    least, last = found.get((kind_of_link, a, b), (evidence, latest))
+                    found[kind_of_link, a, b] = (min(evidence, least), max(last, latest))
     return found, nodes
 
 
 def as_dict(rows: list[Row]) -> dict[tuple[int, str, str], tuple[Any, ...]]:
     found = {
-        (row["rank"], row["a"], row["b"]): (row["time"], row["event_id"].encode(), row["file"].encode()) for row in rows
-    }
+        (row["rank"], row["a"], row["b"]): (
+            (row["time"], row["event_id"].encode(), row["file"].encode()), row["last"]
+        )
+        for row in rows
+    }  # fmt: skip
     assert len(found) == len(rows)
     return found
 
@@ -249,7 +262,7 @@ def test_any_string_type_will_do(kind: pa.DataType) -> None:
     )
     said = found.result(3)
     rows = as_strings(said.names, said.links)
-    assert as_dict(rows) == {(2, "x", "x"): (1, b"x", b"f"), (2, "y", "y"): (3, b"y", b"f")}
+    assert as_dict(rows) == {(2, "x", "x"): ((1, b"x", b"f"), 0), (2, "y", "y"): ((3, b"y", b"f"), 0)}
     assert sum(map(len, said.names)) == 4
 
 
@@ -263,6 +276,7 @@ def test_blocks_carry_any_rows_in_equal_bytes() -> None:
         "time": range(3000),
         "event_id": names,
         "file": ["f"] * 3000,
+        "last": [0] * 3000,
     }
     table = pa.table(columns, schema=LINKS)
     chunked = pa.concat_tables([table.slice(0, 17), table.slice(17)])

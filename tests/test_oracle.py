@@ -94,7 +94,7 @@ def test_orphans_hand_their_history_to_the_survivor_even_in_a_cycle() -> None:
 def test_device_policies() -> None:
     rows = [row("1", "p", "alice", "tablet"), row("2", "q", "bob", "tablet"), row("3", "r", None, "tablet")]
     own = [row("4", "s", "carol", "phone"), row("5", "t", None, "phone")]
-    sole = run((SESSION, rows + own))
+    sole = run((SESSION, rows + own), device_links="sole")
     assert ids_of(sole)["3"][0] == "$device:r"
     assert ids_of(sole)["5"][0] == "carol"
     assert {statuses(sole)[("tablet", profile)] for profile in "pqr"} == {"contested"}
@@ -106,7 +106,7 @@ def test_device_policies() -> None:
     none = run((SESSION, rows + own), device_links="none")
     assert ids_of(none)["5"][0] == "$device:t"
     assert statuses(none)[("phone", "s")] == "contested"
-    quarantined = run((SESSION, rows + own), max_profiles_per_device=2)
+    quarantined = run((SESSION, rows + own), max_profiles_per_device=2, device_links="sole")
     assert {statuses(quarantined)[("tablet", profile)] for profile in "pqr"} == {"quarantined"}
     assert statuses(quarantined)[("phone", "t")] == "accepted"
 

@@ -128,7 +128,7 @@ def test_a_flow_comes_out_as_shown(flow: str, tmp_path: Path) -> None:
     assert shown(run_flow(tmp_path, table_below(marker))) == lines_below(marker)
 
 
-@pytest.mark.parametrize(("policy", "user_of_e2"), [("sole", "ada"), ("first", "ada"), ("none", None)])
+@pytest.mark.parametrize(("policy", "user_of_e2"), [("next", "ada"), ("sole", "ada"), ("first", "ada"), ("none", None)])
 def test_without_the_orphan_row_the_device_joins_unless_told_not_to(
     policy: str, user_of_e2: str | None, tmp_path: Path
 ) -> None:
@@ -138,11 +138,12 @@ def test_without_the_orphan_row_the_device_joins_unless_told_not_to(
     assert second["distinct_id"] == (user_of_e2 or "$device:p2")
 
 
-def test_the_shared_tablet_is_named_as_contested_and_with_first_it_is_the_first_one_s(tmp_path: Path) -> None:
+def test_the_shared_tablet_is_named_and_with_first_it_is_the_first_one_s(tmp_path: Path) -> None:
     rows = table_below("<!-- flow: shared device -->")
-    sole = run_flow(tmp_path / "sole", rows)
     contested = [{"device_id": "tablet", "known_users": ["ada", "ben"]}]
-    assert sole.report["identity"]["contested_examples"] == contested
+    for policy in ("next", "sole"):
+        found = run_flow(tmp_path / policy, rows, f"--device_links={policy}")
+        assert found.report["identity"]["contested_examples"] == contested
     first = shown(run_flow(tmp_path / "first", rows, "--device_links=first"))
     assert first[2]["properties"]["$user_id"] == "ada"
 

@@ -36,6 +36,7 @@ class Export:
     root: pathlib.Path
     rows: list[tuple[str, str, dict[str, Any]]]  # (path relative to the root, event type, row)
     truth: dict[str, str]
+    braze: dict[str, str | None]
 
     def of(self, event_type: str) -> list[dict[str, Any]]:
         return [row for _, its_type, row in self.rows if its_type == event_type]
@@ -53,7 +54,8 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
             reader = fastavro.reader(file)
             assert reader.writer_schema["name"] == f"dataexport.S3.inner.{match['type']}"
             rows += [(match[0], match["type"], row) for row in reader]
-    return Export(summary, root, rows, json.loads((root / "truth.json").read_text()))
+    truth = json.loads((root / "truth.json").read_text())
+    return Export(summary, root, rows, truth["persons"], truth["braze"])
 
 
 def _digest(root: pathlib.Path) -> str:
@@ -104,9 +106,6 @@ def test_truth_covers_exactly_the_usable_profiles(export: Export) -> None:
 
 
 def test_identity_cases(export: Export) -> None:
-    orphans = export.of(catalog.USER_ORPHAN)
-    assert orphans
-    assert all(export.truth[row["user_id"]] == export.truth[row["orphaned_by_id"]] for row in orphans)
     gone = {row["user_id"] for row in export.of(catalog.USER_DELETE_REQUEST)}
     assert gone <= set(export.truth)
     assert gone
@@ -121,9 +120,48 @@ def test_identity_cases(export: Export) -> None:
     assert people.ZERO_DEVICE in profiles
     assert any(len(those) > 20 for those in profiles.values()), "the kiosk"
     shared = [those for those in profiles.values() if 1 < len({export.truth.get(one) for one in those}) < 4]
-    assert shared, "a household's tablet"
+    assert shared, "a family's tablet"
     assert any({None} < seen for seen in externals.values()), "a sign-up"
     assert any(seen == {None} for seen in externals.values()), "somebody who never signs up"
+
+
+def test_installs_follow_the_rules_of_the_sdk(export: Export) -> None:
+    """Anonymous first, on a device of their own; a merge ends the anonymous profile; later users are known ones."""
+    own: dict[str, set[Any]] = collections.defaultdict(set)
+    ends: dict[str, dict[str, Any]] = {}
+    seen: dict[str, list[tuple[int, str, str | None]]] = collections.defaultdict(list)
+    for _, event_type, row in export.rows:
+        profile, external = row.get("user_id"), row.get("external_user_id")
+        if event_type == catalog.USER_ORPHAN:
+            ends[row["user_id"]] = row
+        elif profile and external not in people.JUNK_EXTERNAL_IDS:
+            own[profile].add(external)
+        if row.get("device_id") and profile and event_type != catalog.USER_ORPHAN and row["time"] > 0:
+            seen[row["device_id"]].append((row["time"], profile, external))
+    assert ends
+    for profile, row in ends.items():
+        assert own[profile] <= {None}
+        assert export.braze[profile] in own[row["orphaned_by_id"]] | {export.braze[row["orphaned_by_id"]]}
+        mine = [time for time, one, _ in seen[row["device_id"]] if one == profile]
+        assert mine
+        assert max(mine) <= row["time"]
+    for profile, external in export.braze.items():
+        if own[profile] - {None}:
+            assert external in own[profile]
+    merged = {profile for profile, external in export.braze.items() if external and own[profile] <= {None}}
+    assert set(ends) < merged, "merges from before Braze had rows of them"
+
+
+def test_orphan_rows_stand_in_the_last_share_of_the_time_alone(tmp_path: pathlib.Path) -> None:
+    for share, low in ((1.0, 0.0), (0.25, 0.75), (0.0, None)):
+        root = tmp_path / str(share)
+        summary = sample_export.write_export(root, users=150, days=2, seed=5, rows=3_000, orphan_rows=share)
+        count = summary.rows_by_type.get(catalog.USER_ORPHAN, 0)
+        assert bool(count) == (low is not None)
+        for path in root.rglob(f"event_type={catalog.USER_ORPHAN}/**/*.avro"):
+            with path.open("rb") as file:
+                begin = _epoch("2026-03-01-00") + (low or 0) * 2 * 86_400
+                assert all(row["time"] >= begin for row in fastavro.reader(file))
 
 
 def test_rows_that_are_late_repeated_or_unusable(export: Export) -> None:
@@ -210,6 +248,7 @@ def test_funnels_name_catalogue_types() -> None:
         (["--flush_minutes", "7"], "--flush_minutes 7: give 0 or a divisor of 60"),
         (["--rows", "0"], "--rows 0: give at least 1"),
         (["--seed", "-1"], "--seed -1: give 0 or more"),
+        (["--orphan_rows", "2"], "--orphan_rows 2: give a share from 0 to 1"),
     ],
 )
 def test_errors_are_one_line_and_exit_2(

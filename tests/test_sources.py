@@ -28,12 +28,13 @@ def random_links(seed: int) -> list[Row]:
     names = chance.choice(["pé", ["\uffff", "\U0001f600"], ["s", *("long" * 20 + end for end in "pq")]])
     return [
         {
-            "rank": chance.randint(0, 2),
+            "rank": (rank := chance.randint(0, 3)),
             "a": chance.choice(names),
             "b": chance.choice(["u", *names]),
             "time": chance.randint(0, 1),
             "event_id": chance.choice([*events, "12345678a", "12345678b"]),
             "file": chance.choice(PATHS),
+            "last": chance.randint(1, 3) if rank == 3 else 0,
         }
         for _ in range(chance.randint(0, 60))
     ]
@@ -46,8 +47,9 @@ def test_unique_links_do_not_depend_on_order_or_blocks(seed: int, monkeypatch: p
     expected: dict[tuple[int, str, str], tuple[Any, ...]] = {}
     for row in rows:
         key, evidence = (row["rank"], row["a"], row["b"]), (row["time"], row["event_id"].encode(), row["file"].encode())
-        expected[key] = min(evidence, expected.get(key, evidence))
-    nodes = {(kind, name) for rank, a, b in expected for kind, name in ((2, a), ((1, 2, 0)[rank], b))}
+        least, last = expected.get(key, (evidence, 0))
+        expected[key] = (min(evidence, least), max(last, row["last"]))
+    nodes = {(kind, name) for rank, a, b in expected for kind, name in ((2, a), ((1, 2, 0, 0)[rank], b))}
     for compaction, ids_at_once in ((2, 1), (1000, 1 << 20), (2, 1 << 20)):
         monkeypatch.setattr("transforms.identity.tables._ROWS_A_COMPACTION", compaction)
         monkeypatch.setattr("transforms.identity.gathering._IDS_AT_ONCE", ids_at_once)
@@ -77,7 +79,7 @@ def test_memory_follows_distinct_links(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ROWS_A_COMPACTION", 100)
     table = LinkTable()
     for time in range(100):
-        rows = [{"rank": 0, "a": n, "b": 0, "time": time, "event_id": "", "file": "f"} for n in range(50)]
+        rows = [{"rank": 0, "a": n, "b": 0, "time": time, "event_id": "", "file": "f", "last": 0} for n in range(50)]
         table.add(pa.Table.from_pylist(rows, schema=LINKS))
         assert sum(part.num_rows for part in table._pending) <= 200
     assert table.result().num_rows == 50
@@ -85,13 +87,13 @@ def test_memory_follows_distinct_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_what_a_link_has_earlier_evidence_of_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ROWS_A_COMPACTION", 0)
-    first = {"rank": 0, "a": 3, "b": 4, "time": 1, "event_id": "", "file": "f"}
+    first = {"rank": 0, "a": 3, "b": 4, "time": 1, "event_id": "", "file": "f", "last": 0}
     table = LinkTable()
     table.add(pa.Table.from_pylist([first], schema=LINKS))
     others = [{**first, "rank": 1, "time": 5}, {**first, "a": 4, "b": 3, "time": 5}, {**first, "b": 5, "time": 5}]
     rows = pa.Table.from_pylist([first, {**first, "time": 5}, {**first, "time": 0}, *others], schema=LINKS)
     keys, times = module._keys(rows), np.asarray(rows["time"])
-    assert table._has_earlier(keys, times).tolist() == [False, True, False, False, False, False]
+    assert table._says_it(keys, times, np.asarray(rows["last"])).tolist() == [False, True, False, False, False, False]
     table.add(rows)
     assert table.result().num_rows == 4
 
@@ -127,6 +129,7 @@ def test_a_source_travels_in_parts_that_say_the_same(monkeypatch: pytest.MonkeyP
     assert [names.to_pylist() for names in again.names] == [names.to_pylist() for names in source.names]
     assert again.links.to_pylist() == source.links.to_pylist()
     assert (again.deleted.tolist(), again.told) == (source.deleted.tolist(), source.told)
+    assert again.anonymous.tolist() == source.anonymous.tolist() != [0] * len(source.anonymous)
     for broken, what in ((parts[1:], "lost"), ([*parts, parts[2]], "doubled"), ([*parts[:3], parts[2]], "doubled")):
         with pytest.raises(AccountingError, match=f"the runner {what} elements"):
             Gathered(broken)
@@ -143,11 +146,14 @@ def test_shards_of_a_source_say_together_what_it_says(count: int) -> None:
         links: list[Row] = []
         gone: list[str] = []
         homes: dict[str, int] = {}
+        anonymous: dict[str, int] = {}
         named: dict[int, set[str]] = {kind: set() for kind in range(4)}
         for shard, part in cut:
             assert part.begin == len(told)
             profiles = part.names[2].to_pylist()
             told += profiles[: part.told]
+            assert not part.anonymous[part.told :].any()
+            anonymous |= dict(zip(profiles[: part.told], part.anonymous.tolist(), strict=False))
             homes |= dict.fromkeys(profiles[: part.told], shard)
             gone += [profiles[at] for at in part.deleted]
             found = as_strings(part.names, part.links)
@@ -158,6 +164,7 @@ def test_shards_of_a_source_say_together_what_it_says(count: int) -> None:
                 assert len(texts) == len(set(texts))
                 named[kind] |= set(texts)
         assert len(homes) == len(told)
+        assert anonymous == dict(zip(source.names[2].to_pylist(), source.anonymous.tolist(), strict=True))
         assert [told[at] for at in position] == source.names[2].to_pylist()
         everything = as_strings(source.names, source.links)
         assert sorted(map(str, links)) == sorted(map(str, everything))

@@ -107,6 +107,7 @@ def test_a_row_links_its_profile_to_its_external_id_and_its_device(export: Expor
                 ("id", "user_id:p1", None, None, None, None),
                 ("link", None, "user_id:p1", "external_user_id:ada", NOW - 90, "e1"),
                 ("link", None, "user_id:p1", "device_id:phone", NOW - 90, "e1"),
+                ("bound", None, "user_id:p1", "device_id:phone", NOW - 90, "e1"),
             ]),
         )  # fmt: skip
 

@@ -35,7 +35,7 @@ class Actual(NamedTuple):
     deletion_lines: list[bytes]
     rejects: list[dict[str, Any]]
     ids: dict[Node, tuple[str | None, str]]
-    links: dict[LinkKey, tuple[int, str, str, str]]
+    links: dict[LinkKey, tuple[int, str, str, str, str | None]]
     report: dict[str, Any]
     manifest: dict[str, dict[str, Any]]  # path -> its entry
 
@@ -82,12 +82,12 @@ def read_output(output_dir: Path | str) -> Actual:
         ids[node] = (row["distinct_id"], row["cluster"])
     order = [(row["id_type"].encode(), row["id"].encode()) for row in id_rows]
     assert order == sorted(order), "identities/ids is not sorted by id_type and id"
-    links: dict[LinkKey, tuple[int, str, str, str]] = {}
+    links: dict[LinkKey, tuple[int, str, str, str, str | None]] = {}
     for row in _parquet_rows(folder, manifest, "identities/links-"):
         small, large = sorted(((row["a_type"], row["a"]), (row["b_type"], row["b"])), key=typed)
         key = (row["rank"], small, large)
         assert key not in links, f"{key} stands twice in identities/links"
-        links[key] = (row["time"], row["event_id"], row["file"], row["status"])
+        links[key] = (row["time"], row["event_id"], row["file"], row["status"], row["device_id"])
     rejects = [json.loads(line) for line in _lines(folder, manifest, "rejects/")]
     for reject in rejects:
         assert set(reject) >= REJECT_KEYS, f"a reject lacks {sorted(REJECT_KEYS - set(reject))}"

@@ -11,7 +11,7 @@ import orjson
 from transforms import elements
 from transforms.currents.paths import Unit
 from transforms.elements import Keyed, unnumbered, untagged
-from transforms.identity.ids import B_TYPES, ID_TYPES, USER_ID
+from transforms.identity.ids import B_TYPES, BOUND, ID_TYPES, USER_ID
 from transforms.identity.links import NO_PROFILE, unpack
 from transforms.identity.persons import VIA
 from transforms.identity.repeats import unpack_answer, unpack_keys
@@ -42,9 +42,11 @@ def _links(_: int, body: bytes) -> Iterator[Row]:
             what = _typed(kind, name) if kind != ASKED else f"asked:{name}"
             yield {"kind": "id", "source": number, "number": position, "id": what}
     for row in source.links.to_pylist():
-        rank = row.pop("rank")
+        rank, last = row.pop("rank"), row.pop("last")
         ends = {"a": _named(source, USER_ID, row["a"]), "b": _named(source, B_TYPES[rank], row["b"])}
-        yield {"kind": "link", "source": number, **row, **ends}
+        yield {"kind": "link" if rank != BOUND else "bound", "source": number, **row, **ends} | (
+            {"last": last} if rank == BOUND else {}
+        )
     for position in source.deleted.tolist():
         yield {"kind": "deleted", "source": number, "id": _named(source, USER_ID, position)}
     for workspace, file in source.notes.get("workspaces", {}).items():

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
+import numpy as np
 import orjson
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types, with_output_types
@@ -13,15 +14,16 @@ from apache_beam.typehints import with_input_types, with_output_types
 from transforms.accounting import Tally
 from transforms.elements import FILE, REPEATS, Keyed, Meter, bodies, numbered, tagged, unnumbered, untagged
 from transforms.identity import repeats
+from transforms.identity.agreement import agreement
 from transforms.identity.answers import CrowdLines, ProfileLines, identity_files
 from transforms.identity.certificate import certify
 from transforms.identity.crowd import DROP
 from transforms.identity.evidence import WORKSPACES_KEPT
-from transforms.identity.forest import resolve
+from transforms.identity.forest import NEXT, resolve
 from transforms.identity.gathering import Gathered
 from transforms.identity.graph import undirected
 from transforms.identity.ids import USER_ID
-from transforms.identity.score import score
+from transforms.identity.score import persons_of, score
 from transforms.identity.told import cut, shares, to_shard, to_unit
 from transforms.run import progress
 from transforms.run.publication import publish_file
@@ -101,15 +103,27 @@ class _Resolve(beam.DoFn):
         resolution = resolve(
             undirected(graph),
             device_links=settings.device_links,
+            device_stay=settings.device_stay,
             max_profiles_per_device=settings.max_profiles_per_device,
             crowd_ids=settings.crowd_ids,
             max_profiles_per_known_user=settings.max_profiles_per_known_user,
         )
         del graph
         certify(resolution.links, resolution.ids)
+        truth = _truth(self._truth) if self._truth is not None else None
+        anonymous = np.empty_like(gathered.anonymous)
+        anonymous[place] = gathered.anonymous
         figures = dict(resolution.figures)
-        if self._truth is not None:
-            figures["score"] = score(resolution.profiles, _truth(self._truth))
+        figures["device_policies"] = agreement(
+            resolution.graph,
+            resolution.before,
+            anonymous,
+            chosen=(settings.device_links, settings.device_stay if settings.device_links == NEXT else None),
+            max_profiles_per_device=settings.max_profiles_per_device,
+            truth=truth,
+        )
+        if truth is not None:
+            figures["score"] = score(resolution.profiles, truth)
         paths = 0
         for path, data, rows in identity_files(resolution):
             paths += 1
@@ -136,8 +150,7 @@ def _truth(path: str) -> dict[str, str]:
     data = store_for(path).get(path)
     if data is None:
         raise StoreError(f"--truth {path} is not there")
-    truth: dict[str, str] = orjson.loads(data)
-    return truth
+    return persons_of(orjson.loads(data))
 
 
 @with_input_types(Keyed)

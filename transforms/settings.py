@@ -27,7 +27,8 @@ class Settings:
     profile_updates: str = "set"
     tag: str | None = None
     id_merge: str = "simplified"
-    device_links: str = "sole"
+    device_links: str = "next"
+    device_stay: float | None = 1.0  # days; None: any
     max_profiles_per_device: int = 20
     max_profiles_per_known_user: int = 1_000
     crowd_ids: str = "keep"

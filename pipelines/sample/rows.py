@@ -147,17 +147,26 @@ def plan(
         np.arange(count),
         np.zeros(count, dtype=bool),
     )
-    return _disturb(rows, library, int((rows.story < len(certain)).sum()), end, eras, rng)
+    # Those who were there when the export begins may have rows of before it.
+    starts = np.array([p.start * (p.start > start or p.opening == people.FIRST_SESSION) for p in population.presences])
+    return _disturb(rows, library, int((rows.story < len(certain)).sum()), starts, end, eras, rng)
 
 
 def _disturb(
-    rows: Rows, library: Library, certain: int, end: int, eras: tuple[int, int], rng: np.random.Generator
+    rows: Rows,
+    library: Library,
+    certain: int,
+    starts: np.ndarray,
+    end: int,
+    eras: tuple[int, int],
+    rng: np.random.Generator,
 ) -> tuple[Rows, dict[str, int]]:
     """Make some rows late, unusable or twice; the certain rows, which come first, stay usable."""
     count = len(rows)
     begin = certain if count - certain >= 50 else 0
     late = np.sort(rng.choice(np.arange(begin, count), max(3, int(count * LATE_SHARE)), replace=False))
     rows.time[late] -= (HOUR * rng.lognormal(1.5, 1.5, len(late))).clip(HOUR, LONGEST_DELAY_OF_LATE_ROWS).astype(int)
+    rows.time[late] = np.maximum(rows.time[late], starts[rows.presence[late]])  # nothing is of before its presence
 
     bad = rng.choice(np.arange(begin, count), max(4, int(count * REJECTED_SHARE)), replace=False)
     rows.time[bad[::2]], rows.time[bad[1::2]] = 0, FAR_FUTURE

@@ -4,7 +4,9 @@ The table is ``catalog.json``, one entry an event type; a field is ``[name, avro
 optional list of flags (``pii``, ``json``: a JSON document in a string, ``deprecated``). A type ending in ``?`` is
 nullable. A Mixpanel property of null means that the native connector drops the field; a Mixpanel event of null, that it
 does not send the type at all. A type with ``"native": false`` has a form here although no page of Braze's says that the
-connector sends it. Source: Braze's public event glossary, changelog and sample files, up to ``RELEASE``.
+connector sends it. Of one with ``"bound": true`` only the device that a row names, or its push token, can give rise to
+the row, so that it says when a profile was there (docs/identity.md). Source: Braze's public event glossary, changelog
+and sample files, up to ``RELEASE``.
 """
 
 from __future__ import annotations
@@ -48,13 +50,17 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class EventType:
-    """One Braze event type; ``mixpanel_event`` is None where the native connector does not send it."""
+    """One Braze event type; ``mixpanel_event`` is None where the native connector does not send it.
+
+    ``bound``: its rows say when a profile was on a device.
+    """
 
     name: str
     mixpanel_event: str | None
     partner_page: bool
     removed: str | None
     native: bool
+    bound: bool
     fields: tuple[Field, ...]
 
     @functools.cached_property
@@ -78,6 +84,7 @@ def event_types() -> dict[str, EventType]:
             partner_page=entry["partner_page"],
             removed=entry.get("removed"),
             native=entry.get("native", True),
+            bound=entry.get("bound", False),
             fields=tuple(Field(f[0], f[1], f[2], frozenset(f[3] if len(f) > 3 else ())) for f in entry["fields"]),
         )
         for entry in entries()

@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 _TYPES = ["device_id", "external_user_id", "user_id"]
 _DEVICE, _EXTERNAL, _USER = range(3)
+_DEVICE_RANK = 2
 _B_TYPE_OF_RANK = np.array([_EXTERNAL, _USER, _DEVICE])
 _STATUSES = ["accepted", "redundant", "refused", "contested", "quarantined"]
 _ACCEPTED, _REDUNDANT, _REFUSED, _CONTESTED, _QUARANTINED = range(5)
@@ -38,7 +39,8 @@ class Table(Protocol):
 
 
 def certify(links: pa.Table, ids: Table) -> None:
-    """Check ``links`` (a_type, a, b_type, b, rank, status, …) against ``ids`` (id_type, id, distinct_id, cluster).
+    """Check ``links`` (a_type, a, b_type, b, rank, status, device_id, …) against ``ids`` (id_type, id,
+    distinct_id, cluster).
 
     The ids are looked at in slices, as they are written. Links may have their strings as dictionaries; where that of an
     end is the ids' own column, entry by entry, its numbers are rows.
@@ -48,8 +50,9 @@ def certify(links: pa.Table, ids: Table) -> None:
     named for its least "type:id", ``distinct_id`` is "$device:" and the profile's id, and a device has none.
 
     Raises CertificateError unless that is so, and: each id stands once, in order; each end of a link is an id, of the
-    type its rank demands; redundant links join one cluster; refused ones join two, of two known users; only device
-    links are left out; a cluster has at most one known user, and one accepted link fewer than ids.
+    type its rank demands; a link between two profiles of the rank of devices names a device that is an id, and no
+    other link does; redundant links join one cluster; refused ones join two, of two known users; only links of a
+    profile and a device are left out; a cluster has at most one known user, and one accepted link fewer than ids.
     """
     kind, names = _read_ids(ids, _dictionary(links, "a"))
     rank = np.asarray(_array(links["rank"]))
@@ -57,7 +60,13 @@ def certify(links: pa.Table, ids: Table) -> None:
     a_kind = _codes(links["a_type"], _TYPES, "a_type", links)
     b_kind = _codes(links["b_type"], _TYPES, "b_type", links)
     _refuse((rank < 0) | (rank > 2), "a link has a rank other than 0, 1 and 2", links)
-    _refuse((a_kind != _USER) | (b_kind != _B_TYPE_OF_RANK[rank]), "a link's types do not fit its rank", links)
+    from_device = np.asarray(links["device_id"].is_valid())
+    _refuse(from_device & (rank != _DEVICE_RANK), "a link that is not of a device names one", links)
+    b_type = np.where(from_device, _USER, _B_TYPE_OF_RANK[rank])
+    _refuse((a_kind != _USER) | (b_kind != b_type), "a link's types do not fit its rank", links)
+    if from_device.any():
+        chosen = links.filter(pa.array(from_device))
+        _rows(chosen, "device_id", np.full(chosen.num_rows, _DEVICE), kind, names)
     a = _rows(links, "a", a_kind, kind, names)
     b = _rows(links, "b", b_kind, kind, names)
 
@@ -78,7 +87,8 @@ def certify(links: pa.Table, ids: Table) -> None:
     _refuse((status == _REDUNDANT) & ~same, "a redundant link joins two clusters", links)
     two_users = ~same & (users_of[cluster[a]] == 1) & (users_of[cluster[b]] == 1)
     _refuse((status == _REFUSED) & ~two_users, "a refused link does not join two known users", links)
-    _refuse((status >= _CONTESTED) & (rank != 2), "a link that is not a device link was left out as one", links)
+    on_device = (rank == _DEVICE_RANK) & ~from_device
+    _refuse((status >= _CONTESTED) & ~on_device, "a link that is not a device link was left out as one", links)
 
     named_for = np.empty(clusters, np.int32)
     named_for[cluster[::-1]] = np.arange(len(kind), dtype=np.int32)[::-1]  # the least id, which is set last

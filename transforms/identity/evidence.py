@@ -96,7 +96,7 @@ def gather(
     ids = links.result(reader.row_count)
     lists = *ids.names, _only_asked(asked, ids.names[EXTERNAL_USER_ID], settings)
     told = len(ids.names[USER_ID])
-    source = Source(lists, ids.links, ids.deleted, told, notes={"workspaces": workspaces})
+    source = Source(lists, ids.links, ids.deleted, ids.anonymous, told, notes={"workspaces": workspaces})
     cut, number = by_profile(source, id_shards)
     parts = [(shard, part) for shard, each in cut for part in pack_source(unit.number, each)]
     asked_in = sum(len(each.names[EXTERNAL_USER_ID]) + len(each.names[ASKED]) for _, each in cut)

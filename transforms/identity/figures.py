@@ -8,7 +8,7 @@ import numpy as np
 
 from transforms.identity.crowd import Crowd
 from transforms.identity.graph import REFUSED, STATUSES, VIA, Graph
-from transforms.identity.ids import B_TYPES, DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, USER_ID
+from transforms.identity.ids import DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, USER_ID
 
 EXAMPLES = 10
 _SIZES = {"1": 1, "2": 2, "3-5": 5, "6-10": 10, "11-100": 100}
@@ -104,7 +104,7 @@ def _refused(graph: Graph, status: np.ndarray, known: np.ndarray) -> list[dict[s
         ends = {
             "a_type": ID_TYPES[USER_ID],
             "a": graph.name(a),
-            "b_type": ID_TYPES[B_TYPES[graph.rank[row]]],
+            "b_type": ID_TYPES[int(graph.type_of(b))],
             "b": graph.name(b),
         }
         examples.append({**ends, "known_users": users, **evidence})

@@ -27,6 +27,7 @@ class Gathered:
         told: how many of its profiles, from the first on, each source must be told about; ``begins``: under which
             number the first of them is known there.
         deleted: the numbers of deleted profiles, ascending.
+        anonymous: of each profile (int64) how many rows name it and no known user.
         workspaces: ``app_group_id`` to the first file that has it.
     """
 
@@ -41,6 +42,7 @@ class Gathered:
         self.told: dict[int, int] = {}
         self.begins: dict[int, int] = {}
         self.workspaces: dict[str, str] = {}
+        self.anonymous = np.zeros(0, np.int64)
         self._keep_externals = keep_externals
         self._links = LinkTable()
         self._deleted: list[np.ndarray] = []
@@ -75,7 +77,8 @@ class Gathered:
         """All of it as one source, which must be told about every profile."""
         names = tuple(numbering.names for numbering in self.numberings)
         notes = {"workspaces": self.workspaces}
-        return Source(names, self.links(), self.deleted, len(names[USER_ID]), 0, notes)
+        anonymous = np.minimum(self.anonymous, np.iinfo(np.int32).max).astype(np.int32)
+        return Source(names, self.links(), self.deleted, anonymous, len(names[USER_ID]), 0, notes)
 
     def graph(self) -> tuple[Graph, np.ndarray]:
         """The graph of all, and the place of each profile (by its number) among the graph's.
@@ -108,6 +111,9 @@ class Gathered:
             numbering.number([source.names[kind] for source in sources.values()])
             for kind, numbering in zip(LISTS, self.numberings, strict=True)
         ]
+        grown = np.zeros(len(self.numberings[USER_ID]), np.int64)
+        grown[: len(self.anonymous)] = self.anonymous
+        self.anonymous = grown
         for at, (number, source) in enumerate(sources.items()):
             of_source = [of_list[at] for of_list in numbers]
             self.told[number] = source.told
@@ -117,6 +123,7 @@ class Gathered:
                 for kind, codes in zip(LISTS, of_source, strict=True)
             ]
             self._deleted.append(of_source[USER_ID][source.deleted])
+            self.anonymous[of_source[USER_ID]] += source.anonymous
             self._links.add(with_ends(source.links, *ends(source.links, of_source)))
             for workspace, file in source.notes.get("workspaces", {}).items():
                 self.workspaces[workspace] = min(file, self.workspaces.get(workspace, file))

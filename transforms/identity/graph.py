@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.identity.columns import array, bytewise_order, leading_bytes, plain, runs
-from transforms.identity.ids import DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, PROFILE
+from transforms.identity.ids import BOUND, DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, PROFILE
 from transforms.identity.tables import ends
 
 STATUSES = ("accepted", "redundant", "refused", "contested", "quarantined")
@@ -23,8 +23,11 @@ class Graph:
     """The links as edges between numbered ids.
 
     ``names`` are all ids in the order of (id_type, id), so numbers compare as typed ids do; ``first[t]`` is the first
-    number of type ``t``, ``first[3]`` the number of ids. ``links`` (time, event_id, file) is sorted by (rank, a, b);
-    ``a``, ``b``, ``rank`` have one entry a link, ``order`` lists the links from the strongest to the weakest.
+    number of type ``t``, ``first[3]`` the number of ids. ``links`` (time, event_id, file) is sorted by (rank, type of
+    ``b``, a, b); ``a``, ``b``, ``rank`` have one entry a link, ``order`` lists the links from the strongest to the
+    weakest.
+    ``device`` is the number of the device that a link between two profiles comes from, -1 for other links.
+    ``bound`` (a, b, time, event_id, file, last) has the bound rows of profiles on devices, sorted by (a, b).
     """
 
     names: pa.Array
@@ -34,6 +37,8 @@ class Graph:
     b: np.ndarray
     rank: np.ndarray
     order: np.ndarray
+    device: np.ndarray
+    bound: pa.Table
 
     @property
     def size(self) -> int:
@@ -42,6 +47,11 @@ class Graph:
     def of_type(self, kind: int) -> pa.Array:
         """The ids of a type, in order."""
         return self.names.slice(self.first[kind], self.first[kind + 1] - self.first[kind])
+
+    def type_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The types (int8) of ids."""
+        kind: np.ndarray = np.searchsorted(self.first, numbers, side="right") - 1
+        return kind.astype(np.int8)
 
     def name(self, number: int) -> str:
         return str(self.names[int(number)].as_py())
@@ -55,13 +65,34 @@ class Graph:
         first[EXTERNAL_USER_ID + 1 :] -= len(users)
         rest = self.of_links(kept[self.b])
         names = self.names.filter(pa.array(kept))
-        return dataclasses.replace(rest, names=names, first=first, a=number[rest.a], b=number[rest.b])
+        bound = self.bound.set_column(0, "a", pa.array(number[np.asarray(array(self.bound["a"]))]))
+        return dataclasses.replace(rest, names=names, first=first, a=number[rest.a], b=number[rest.b], bound=bound)
 
     def of_links(self, kept: np.ndarray) -> Graph:
         """The graph of all ids and the ``kept`` links (a mask)."""
         links, place = self.links.filter(pa.array(kept)), np.cumsum(kept) - 1
         order = place[self.order[kept[self.order]]]
-        return Graph(self.names, self.first, links, self.a[kept], self.b[kept], self.rank[kept], order)
+        a, b, rank, device = (values[kept] for values in (self.a, self.b, self.rank, self.device))
+        return Graph(self.names, self.first, links, a, b, rank, order, device, self.bound)
+
+    def with_links(self, a: np.ndarray, b: np.ndarray, device: np.ndarray, evidence: pa.Table) -> Graph:
+        """The graph with links of the rank ``DEVICE`` between profiles, in their order, that come from devices."""
+        if not len(a):
+            return self
+        links = pa.table(
+            {
+                name: _one(pa.chunked_array([*self.links[name].chunks, *evidence[name].chunks]))
+                for name in self.links.column_names
+            }
+        )
+        a, b, device = (
+            np.concatenate((old, new.astype(np.int32)))
+            for old, new in ((self.a, a), (self.b, b), (self.device, device))
+        )
+        rank = np.concatenate((self.rank, np.full(evidence.num_rows, DEVICE, self.rank.dtype)))
+        return dataclasses.replace(
+            self, links=links, a=a, b=b, rank=rank, device=device, order=strict_order(links, rank, a, b)
+        )
 
 
 def undirected(graph: Graph) -> Graph:
@@ -95,8 +126,8 @@ def build_graph(names: Sequence[pa.Array], links: pa.Table) -> tuple[Graph, list
     Returns the graph, and of each type the number (int32) in the graph of each of its ids.
     """
     rank = np.asarray(array(links["rank"]))
-    if rank.size and (rank.min() < OWN or rank.max() > DEVICE):
-        raise ValueError(f"link ranks reach from [{rank.min()}] to [{rank.max()}]; known are {OWN} to {DEVICE}")
+    if rank.size and (rank.min() < OWN or rank.max() > BOUND):
+        raise ValueError(f"link ranks reach from [{rank.min()}] to [{rank.max()}]; known are {OWN} to {BOUND}")
     first = np.zeros(len(ID_TYPES) + 1, dtype=np.int64)
     in_order: list[pa.Array] = []
     numbers: list[np.ndarray] = []
@@ -110,12 +141,19 @@ def build_graph(names: Sequence[pa.Array], links: pa.Table) -> tuple[Graph, list
         first[kind + 1] = first[kind] + len(ids)
     a, b = ends(links, numbers)
     by_key = np.lexsort((b, a, rank))
-    evidence = links.select(["time", "event_id", "file"])
+    evidence = links.select(["time", "event_id", "file", "last"])
     if (np.diff(by_key) != 1).any():
         taken = pa.array(by_key)
         evidence = pa.table({name: _one(evidence[name]).take(taken) for name in evidence.column_names})
         a, b, rank = a[by_key], b[by_key], rank[by_key]
-    return Graph(_joined(in_order), first, evidence, a, b, rank, _order(evidence, rank, a, b)), numbers
+    end = int(np.searchsorted(rank, BOUND))
+    bound = pa.table({"a": pa.array(a[end:]), "b": pa.array(b[end:])})
+    for name in evidence.column_names:
+        bound = bound.append_column(name, evidence[name].slice(end))
+    evidence, a, b, rank = evidence.select(["time", "event_id", "file"]).slice(0, end), a[:end], b[:end], rank[:end]
+    no_device = np.full(end, -1, np.int32)
+    order = strict_order(evidence, rank, a, b)
+    return Graph(_joined(in_order), first, evidence, a, b, rank, order, no_device, bound), numbers
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -132,7 +170,7 @@ def _joined(names: list[pa.Array]) -> pa.Array:
     return pa.concat_arrays([part.cast(kind) for part in names])
 
 
-def _order(links: pa.Table, rank: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def strict_order(links: pa.Table, rank: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The links from the strongest to the weakest."""
     time, event_id = np.asarray(array(links["time"])), array(links["event_id"])
     lead = leading_bytes(event_id)

@@ -18,9 +18,11 @@ DEVICE_ID, EXTERNAL_USER_ID, USER_ID = range(3)
 
 OWN, PROFILE, DEVICE = 0, 1, 2
 """Ranks of links: own external id, orphan and survivor, device."""
+BOUND = 3
+"""Not a rank of links: by it the bound rows of a profile on a device (see ``catalog.EventType.bound``) go along."""
 
-B_TYPES = (EXTERNAL_USER_ID, USER_ID, DEVICE_ID)
-"""The type of a link's ``b``, by rank."""
+B_TYPES = (EXTERNAL_USER_ID, USER_ID, DEVICE_ID, DEVICE_ID)
+"""The type of ``b``, by rank."""
 
 LINKS = pa.schema(
     [
@@ -30,12 +32,14 @@ LINKS = pa.schema(
         pa.field("time", pa.int64(), False),
         pa.field("event_id", pa.string(), False),
         pa.field("file", pa.dictionary(pa.int32(), pa.string()), False),
+        pa.field("last", pa.int64(), False),
     ]
 )
 """One link a row: ``a`` is the number of a profile, ``b`` that of an id of the type ``B_TYPES[rank]``.
 
 Whose numbers they are depends on who says so. ``time`` (UNIX seconds), ``event_id`` ("" if missing) and ``file`` are
-the link's evidence: over many rows the least (time, event id, file), strings compared by their UTF-8 bytes.
+the link's evidence: over many rows the least (time, event id, file), strings compared by their UTF-8 bytes; of the rank
+``BOUND``, over bound rows. ``last`` is then the latest of their times, and 0 elsewhere.
 """
 
 DISALLOWED = frozenset(

@@ -1,8 +1,8 @@
 """Links between ids, as the rows of a unit give them: taken from decoded columns, and numbered; tables as blocks.
 
 A link says that two ids were seen together. ``a`` is always a Braze profile (``user_id``), ``b`` depends on the rank
-(0: ``external_user_id``, 1: the surviving profile, 2: ``device_id``). ``LINKS`` says what a link's evidence is; it
-does not depend on the order of rows or files.
+(0: ``external_user_id``, 1: the surviving profile, 2: ``device_id``). Beside the last there is one of rank 3, of bound
+rows alone. ``LINKS`` says what a link's evidence is; it does not depend on the order of rows or files.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from transforms.currents import catalog
 from transforms.identity.columns import array, plain
 from transforms.identity.ids import (
     B_TYPES,
+    BOUND,
     DEVICE,
     DEVICE_ID,
     EXTERNAL_USER_ID,
@@ -51,12 +52,14 @@ class UnitIds:
         names: the distinct usable ids, by type.
         links: ``LINKS``, each once.
         deleted: the deleted profiles.
+        anonymous: of each profile how many rows name it and no known user (int32).
         profile: of each row of the unit the profile (uint32), or ``NO_PROFILE``.
     """
 
     names: list[pa.Array]
     links: pa.Table
     deleted: np.ndarray
+    anonymous: np.ndarray
     profile: np.ndarray
 
 
@@ -69,6 +72,8 @@ class _Chunk:
     time: np.ndarray
     evidence: np.ndarray
     on_device: np.ndarray
+    bound: np.ndarray
+    events: np.ndarray
     deletes: np.ndarray
     file: np.ndarray
     unit_row: np.ndarray
@@ -88,6 +93,7 @@ class UnitLinks:
         self._seen = [np.zeros(0, bool) for _ in ID_TYPES]
         self._links = LinkTable()
         self._deleted: list[np.ndarray] = []
+        self._anonymous = np.zeros(0, np.int64)
         self._profiles: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(
@@ -117,6 +123,8 @@ class UnitLinks:
         on_device = np.zeros(len(evidence), bool) if event_type.startswith(catalog.WEBHOOKS) else evidence
         if machine_open is not None:
             on_device = on_device & ~np.asarray(pc.fill_null(pc.equal(array(machine_open), "true"), False))
+        known_type = catalog.event_types().get(event_type)
+        is_bound = known_type is not None and known_type.bound
         columns = {"user_id": user_id}
         columns |= {"survivor": orphaned_by_id} if orphans else {"known": external_user_id, "device": device_id}
         self._chunks.append(
@@ -126,6 +134,8 @@ class UnitLinks:
                 np.asarray(pc.fill_null(array(time), 0), dtype=np.int64),
                 evidence,
                 on_device,
+                on_device if is_bound else np.zeros(len(evidence), bool),
+                evidence if not orphans else np.zeros(len(evidence), bool),
                 np.zeros(len(evidence), bool) if deletes is None else deletes,
                 np.asarray(file_index),
                 np.asarray(unit_row),
@@ -150,7 +160,8 @@ class UnitLinks:
         for unit_row, codes in self._profiles:
             profile[unit_row] = place[USER_ID][codes].astype(np.uint32)  # of -1 that is NO_PROFILE
         deleted = np.unique(np.concatenate([np.zeros(0, np.int32), *self._deleted]))
-        return UnitIds(names, links, place[USER_ID][deleted], profile)
+        anonymous = self._anonymous[self._seen[USER_ID]].astype(np.int32)
+        return UnitIds(names, links, place[USER_ID][deleted], anonymous, profile)
 
     def _take_in(self) -> None:
         """Number what waits, and keep of it the links, each row's profile and nothing else."""
@@ -160,24 +171,34 @@ class UnitLinks:
         user, survivor = self._numbers(USER_ID, chunks, ("user_id", "survivor"))
         (known,) = self._numbers(EXTERNAL_USER_ID, chunks, ("known",))
         (device,) = self._numbers(DEVICE_ID, chunks, ("device",))
-        evidence, on_device, deletes, time, file, unit_row = (
+        evidence, on_device, bound, events, deletes, time, file, unit_row = (
             np.concatenate([getattr(chunk, name) for chunk in chunks])
-            for name in ("evidence", "on_device", "deletes", "time", "file", "unit_row")
+            for name in ("evidence", "on_device", "bound", "events", "deletes", "time", "file", "unit_row")
         )
         self._profiles.append((unit_row, user))
         profile = np.where(evidence, user, -1)
         self._seen[USER_ID][profile[profile >= 0]] = True
         self._deleted.append(profile[deletes & (profile >= 0)])
+        anonymous = np.bincount(profile[events & (profile >= 0) & (known < 0)], minlength=len(self._numbering[USER_ID]))
+        anonymous[: len(self._anonymous)] += self._anonymous
+        self._anonymous = anonymous
         tables = []
         event_ids = plain(pa.chunked_array([plain(chunk.event_id) for chunk in chunks]))
-        for rank, others, told in ((OWN, known, evidence), (PROFILE, survivor, evidence), (DEVICE, device, on_device)):
+        said = (
+            (OWN, known, evidence),
+            (PROFILE, survivor, evidence),
+            (DEVICE, device, on_device),
+            (BOUND, device, bound),
+        )
+        for rank, others, told in said:
             other = np.where(told, others, -1)
             self._seen[B_TYPES[rank]][other[other >= 0]] = True
             both = (profile >= 0) & (other >= 0)
             if rank == PROFILE:
                 both &= profile != other
             rows = np.flatnonzero(both)
-            rows = rows[earliest(rank, profile[rows], other[rows], time[rows])]
+            first, last = earliest(rank, profile[rows], other[rows], time[rows])
+            rows = rows[first]
             columns = [
                 pa.array(np.full(len(rows), rank, np.int8)),
                 pa.array(profile[rows]),
@@ -185,6 +206,7 @@ class UnitLinks:
                 pa.array(time[rows]),
                 short(pc.fill_null(event_ids.take(pa.array(rows)), "").cast(pa.string())),
                 pa.DictionaryArray.from_arrays(pa.array(file[rows].astype(np.int32)), self._paths),
+                pa.array(last if rank == BOUND else np.zeros(len(rows), np.int64)),
             ]
             tables.append(pa.Table.from_arrays(columns, schema=LINKS))
         self._links.add(pa.concat_tables(tables))

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 
 from transforms.identity.columns import array
 from transforms.identity.graph import STATUSES, VIA, Graph
-from transforms.identity.ids import B_TYPES, EXTERNAL_USER_ID, ID_TYPES, USER_ID
+from transforms.identity.ids import EXTERNAL_USER_ID, ID_TYPES, USER_ID
+from transforms.identity.spanning import Joined
 
 RESOLVED_LINKS = pa.schema(
     [(name, pa.string()) for name in ("a_type", "a", "b_type", "b")]
     + [("rank", pa.int8()), ("time", pa.int64()), ("event_id", pa.string()), ("file", pa.string())]
-    + [("status", pa.string())]
+    + [("status", pa.string()), ("device_id", pa.string())]
 )
 IDS = pa.schema([(name, pa.string()) for name in ("id_type", "id", "distinct_id", "cluster")])
 _PREFIXES = pa.array([f"{name}:" if name != ID_TYPES[EXTERNAL_USER_ID] else "" for name in ID_TYPES])
@@ -34,6 +35,7 @@ class Resolution:
         known: of each id its cluster's known user, -1 for none.
         via: of each profile a position in ``VIA``: ``own`` (own external id), ``profile`` (through a merged profile),
             ``device`` or ``none``.
+        before: what was one without devices.
         dropped: the external ids that were left out as a crowd's, which are not in the graph.
         figures: counts and examples for the report (see ``figures.summary``).
     """
@@ -43,21 +45,26 @@ class Resolution:
     cluster: np.ndarray
     known: np.ndarray
     via: np.ndarray
+    before: Joined
     dropped: pa.Array
     figures: dict[str, Any]
 
     @property
     def links(self) -> pa.Table:
-        """Every link with its status, by (rank, a, b); ``RESOLVED_LINKS`` once its dictionaries are cast."""
+        """Every link with its status, by (rank, b_type, a, b); ``RESOLVED_LINKS`` once its dictionaries are cast.
+
+        ``device_id`` is the device that a link between two profiles comes from, null for other links.
+        """
         graph = self.graph
         columns = {
             "a_type": _words(np.full(len(self.status), USER_ID, dtype=np.int8), ID_TYPES),
             "a": pa.DictionaryArray.from_arrays(pa.array(graph.a), graph.names),
-            "b_type": _words(np.array(B_TYPES, dtype=np.int8)[graph.rank], ID_TYPES),
+            "b_type": _words(graph.type_of(graph.b), ID_TYPES),
             "b": pa.DictionaryArray.from_arrays(pa.array(graph.b), graph.names),
             "rank": pa.array(graph.rank),
             **{name: graph.links[name] for name in ("time", "event_id", "file")},
             "status": _words(self.status, STATUSES),
+            "device_id": pa.DictionaryArray.from_arrays(pa.array(graph.device, mask=graph.device < 0), graph.names),
         }
         return pa.table({name: columns[name] for name in RESOLVED_LINKS.names})
 
@@ -107,12 +114,8 @@ class Ids:
             [made[name](begin, stop).cast(pa.string()) for name in self._columns], schema=schema
         )
 
-    def _kind(self, numbers: np.ndarray) -> np.ndarray:
-        kind: np.ndarray = np.searchsorted(self._resolution.graph.first, numbers, side="right") - 1
-        return kind.astype(np.int8)
-
     def _id_type(self, begin: int, end: int) -> pa.Array:
-        return _words(self._kind(np.arange(begin, end)), ID_TYPES)
+        return _words(self._resolution.graph.type_of(np.arange(begin, end)), ID_TYPES)
 
     def _id(self, begin: int, end: int) -> pa.Array:
         return self._resolution.graph.names.slice(begin, end - begin)
@@ -121,7 +124,7 @@ class Ids:
         known, least = self._resolution.known[begin:end], self._resolution.cluster[begin:end]
         named_for = np.where(known >= 0, known, least)
         names = array(self._resolution.graph.names.take(pa.array(named_for)))
-        prefix = _PREFIXES.take(pa.array(self._kind(named_for))).cast(names.type)
+        prefix = _PREFIXES.take(pa.array(self._resolution.graph.type_of(named_for))).cast(names.type)
         return pc.binary_join_element_wise(prefix, names, pa.scalar("", names.type))
 
     def _distinct_id(self, begin: int, end: int) -> pa.Array:

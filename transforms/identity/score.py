@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.identity.columns import plain
+
+
+def persons_of(truth: Any) -> dict[str, str]:
+    """Profile to person, of a truth file's JSON: that object itself, or what it has under ``persons``.
+
+    Raises ValueError where it is neither.
+    """
+    persons = truth.get("persons", truth) if isinstance(truth, dict) else truth
+    if not isinstance(persons, dict) or not all(isinstance(person, str) for person in persons.values()):
+        raise ValueError("not a JSON object of profile to person, nor one that has it under [persons]")
+    return persons
 
 
 def score(profiles: pa.Table, truth: Mapping[str, str]) -> dict[str, float | int]:

@@ -28,7 +28,6 @@ LISTS = (*range(len(ID_TYPES)), ASKED)
 _HEAD = struct.Struct("<III")  # number of the source, position of the part, parts of this source
 _SECTION = struct.Struct("<BI")  # kind, bytes
 _LINKS, _DELETED, _NOTES = range(len(LISTS), len(LISTS) + 3)
-_IDS = pa.schema([pa.field("id", pa.string(), False)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Source:
         names: by type (a position in ``ID_TYPES``, or ``ASKED``) its distinct ids.
         links: ``LINKS`` between positions in ``names``.
         deleted: the positions of deleted profiles.
+        anonymous: of each profile how many rows name it and no known user (int32).
         told: how many profiles, from the first on, it must be told about: the others are ends of links alone.
         begin: the number by which the source's own maker knows the first of them; the next one has the next.
         notes: JSON values that go along.
@@ -47,6 +47,7 @@ class Source:
     names: tuple[pa.Array, ...]
     links: pa.Table
     deleted: np.ndarray
+    anonymous: np.ndarray
     told: int
     begin: int = 0
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -61,7 +62,8 @@ def pack_source(number: int, source: Source) -> list[bytes]:
     """A source in parts of some four megabytes, one at least; each can be read by itself."""
     sections: list[tuple[int, bytes]] = []
     for kind, names in zip(LISTS, source.names, strict=True):
-        sections += [(kind, block) for block in split(pa.Table.from_arrays([names], schema=_schema(names)))]
+        columns = [names, pa.array(source.anonymous, pa.int32())] if kind == USER_ID else [names]
+        sections += [(kind, block) for block in split(pa.Table.from_arrays(columns, schema=_schema(names, kind)))]
     sections += [(_LINKS, block) for block in split(source.links)]
     deleted = source.deleted.astype("<u4").tobytes()
     sections += [(_DELETED, deleted[at : at + MAX_BLOCK]) for at in range(0, len(deleted), MAX_BLOCK)]
@@ -79,6 +81,7 @@ def unpack_source(parts: list[bytes]) -> Source:
     """The source of all its parts (or, to look at it, of some), in their order."""
     names: list[list[pa.Array]] = [[] for _ in LISTS]
     links: list[pa.Table] = []
+    anonymous: list[np.ndarray] = [np.zeros(0, np.int32)]
     deleted = b""
     notes: dict[str, Any] = {"told": 0, "begin": 0}
     for part in parts:
@@ -90,12 +93,16 @@ def unpack_source(parts: list[bytes]) -> Source:
             elif kind == _DELETED:
                 deleted += bytes(block)
             else:
-                names[kind].append(array(unpack(block)["id"]))
+                table = unpack(block)
+                names[kind].append(array(table["id"]))
+                if kind == USER_ID:
+                    anonymous.append(np.asarray(array(table["anonymous"])))
     told, begin = notes.pop("told"), notes.pop("begin")
     return Source(
         tuple(pa.concat_arrays(found) if found else pa.array([], pa.string()) for found in names),
         pa.concat_tables(links) if links else LINKS.empty_table(),
         np.frombuffer(deleted, "<u4").astype(np.int32),
+        np.concatenate(anonymous),
         told,
         begin,
         notes,
@@ -117,8 +124,9 @@ def _sections(part: bytes) -> Iterator[tuple[int, pa.Buffer]]:
         at += size
 
 
-def _schema(names: pa.Array) -> pa.Schema:
-    return _IDS if pa.types.is_string(names.type) else pa.schema([pa.field("id", names.type, False)])
+def _schema(names: pa.Array, kind: int) -> pa.Schema:
+    fields = [pa.field("id", names.type, False)]
+    return pa.schema([*fields, pa.field("anonymous", pa.int32(), False)] if kind == USER_ID else fields)
 
 
 def by_profile(source: Source, count: int) -> tuple[list[tuple[int, Source]], np.ndarray]:
@@ -133,9 +141,9 @@ def by_profile(source: Source, count: int) -> tuple[list[tuple[int, Source]], np
     home = [shards(names, count) for names in source.names]
     rank, a, b = (np.asarray(array(source.links[name])) for name in ("rank", "a", "b"))
     of_link = home[USER_ID][a]
-    for kind in B_TYPES:
-        if kind != USER_ID:
-            home[kind][b[rank == B_TYPES.index(kind)]] = -1  # goes where its links go
+    b_type = np.array(B_TYPES, np.int8)[rank]
+    for kind in set(B_TYPES) - {USER_ID}:
+        home[kind][b[b_type == kind]] = -1  # goes where its links go
     place = [np.zeros(len(names), np.int32) for names in source.names]
     cut, begin = [], 0
     for shard in range(count):
@@ -144,7 +152,7 @@ def by_profile(source: Source, count: int) -> tuple[list[tuple[int, Source]], np
         ends = np.empty(len(rows), np.int32)
         for kind in LISTS:
             chosen = np.flatnonzero(home[kind] == shard)
-            of_kind = rank[rows] == B_TYPES.index(kind) if kind in B_TYPES else np.zeros(len(rows), bool)
+            of_kind = b_type[rows] == kind
             chosen = np.append(chosen, np.setdiff1d(b[rows[of_kind]], chosen))
             place[kind][chosen] = np.arange(len(chosen), dtype=np.int32)
             ends[of_kind] = place[kind][b[rows[of_kind]]]
@@ -154,8 +162,11 @@ def by_profile(source: Source, count: int) -> tuple[list[tuple[int, Source]], np
         links = with_ends(links, place[USER_ID][a[rows]], ends)
         gone = source.deleted[home[USER_ID][source.deleted] == shard]
         told = int((home[USER_ID] == shard).sum())
+        profiles_here = np.flatnonzero(home[USER_ID] == shard)
+        anonymous = np.zeros(len(names[USER_ID]), np.int32)  # of profiles that are ends of links alone, elsewhere
+        anonymous[:told] = source.anonymous[profiles_here]
         notes = {} if shard else source.notes
-        cut.append((shard, Source(tuple(names), links, place[USER_ID][gone], told, begin, notes)))
+        cut.append((shard, Source(tuple(names), links, place[USER_ID][gone], anonymous, told, begin, notes)))
         begin += told
     position = np.empty(len(profiles), np.int32)
     position[np.argsort(home[USER_ID], kind="stable")] = np.arange(len(profiles), dtype=np.int32)

@@ -26,13 +26,14 @@ class LinkTable:
         self._unique_rows = 0
         self._known = np.zeros(0, np.uint64)  # keys of the unique rows, in order, and their times
         self._times = np.zeros(0, np.int64)
+        self._last = np.zeros(0, np.int64)
 
     def add(self, table: pa.Table) -> None:
         """Take in ``LINKS``, in any order and with any repetition."""
         # Most rows of a long run only repeat an earlier time's: they can go at once.
-        later = self._has_earlier(_keys(table), np.asarray(array(table["time"])))
-        if later.any():
-            table = table.filter(pa.array(~later))
+        said = self._says_it(_keys(table), *(np.asarray(array(table[name])) for name in ("time", "last")))
+        if said.any():
+            table = table.filter(pa.array(~said))
         if not table.num_rows:
             return
         file = table["file"].unify_dictionaries().combine_chunks()
@@ -56,14 +57,15 @@ class LinkTable:
     def _names(self) -> pa.Array:
         return pa.array(list(self._paths), pa.string())
 
-    def _has_earlier(self, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Which links are known from an earlier second."""
+    def _says_it(self, keys: np.ndarray, times: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Which links are known from an earlier second, and to one as late."""
         if not len(self._known) or not len(keys):
             return np.zeros(len(keys), bool)
         order = np.argsort(keys)  # neighbouring searches touch the same memory
         at = np.minimum(np.searchsorted(self._known, keys[order]), len(self._known) - 1)
         result = np.empty(len(keys), bool)
-        result[order] = (self._known[at] == keys[order]) & (self._times[at] < times[order])
+        earlier = (self._times[at] < times[order]) & (self._last[at] >= last[order])
+        result[order] = (self._known[at] == keys[order]) & earlier
         return result
 
     def _compact(self) -> None:
@@ -77,39 +79,46 @@ class LinkTable:
         # What was unique is in order already, which a stable sort makes use of.
         order = np.argsort(keys, kind="stable")
         new = np.append(True, keys[order[1:]] != keys[order[:-1]])
-        rows = order
+        rows, last = order, np.asarray(columns["last"])
+        columns["last"] = pa.array(np.maximum.reduceat(last[order], np.flatnonzero(new)))
         if not new.all():
             group = np.empty(len(keys), np.int64)
             group[order] = np.cumsum(new) - 1
             time, file = np.asarray(columns["time"]), np.asarray(columns["file"])
             rows = least_rows(group, int(new.sum()), time, columns["event_id"], file, self._names())
         taken = pa.array(rows)
-        unique = pa.Table.from_arrays([column.take(taken) for column in columns.values()], schema=schema)
+        unique = pa.Table.from_arrays(
+            [column if name == "last" else column.take(taken) for name, column in columns.items()], schema=schema
+        )
         self._pending = [unique]
         self._rows = self._unique_rows = unique.num_rows
-        self._known, self._times = keys[rows], np.asarray(array(unique["time"]))
+        self._known = keys[rows]
+        self._times, self._last = (np.asarray(array(unique[name])) for name in ("time", "last"))
 
 
-def earliest(rank: int, a: np.ndarray, b: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """The rows, of links of one rank, that no other row of the same link is earlier than; links in their order."""
+def earliest(rank: int, a: np.ndarray, b: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows, of links of one rank, that no other row of the same link is earlier than; links in their order.
+
+    And for each of them the latest time of a row of its link.
+    """
     keys = _key(np.full(len(a), rank), a, b)
     order = np.argsort(keys)
     sorted_keys = keys[order]
     starts = np.flatnonzero(np.append(True, sorted_keys[1:] != sorted_keys[:-1])[: len(keys)])
-    if not len(starts):
-        return starts
     times = time[order]
-    best = np.repeat(np.minimum.reduceat(times, starts), np.diff(np.append(starts, len(keys))))
-    rows: np.ndarray = order[times == best]
-    return rows
+    if not len(starts):
+        return starts, times
+    length = np.diff(np.append(starts, len(keys)))
+    is_first = times == np.repeat(np.minimum.reduceat(times, starts), length)
+    return order[is_first], np.repeat(np.maximum.reduceat(times, starts), length)[is_first]
 
 
 def ends(links: pa.Table, numbers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """``a`` and ``b`` (int32) of ``LINKS``, each the number that stands at its position among those of its type."""
     rank, a, b = (np.asarray(array(links[name])) for name in ("rank", "a", "b"))
     other = np.empty(len(b), np.int32)
-    for kind in B_TYPES:
-        rows = rank == B_TYPES.index(kind)
+    for of_rank, kind in enumerate(B_TYPES):
+        rows = rank == of_rank
         other[rows] = numbers[kind][b[rows]]
     return numbers[USER_ID][a].astype(np.int32), other
 

@@ -13,7 +13,7 @@ def identity_warnings(identity: Mapping[str, Any], flags: Mapping[str, Any]) -> 
     """The sentences for ``identity`` of a report, under its ``flags``."""
     found = []
     contested = identity.get("contested_devices", 0)
-    if contested and flags.get("device_links") != "none":
+    if contested and flags.get("device_links") == "sole":
         found.append(f"{counted(contested, 'device')} shared by several known users, linking nobody")
     if identity.get("quarantined_devices", 0):
         devices = counted(identity["quarantined_devices"], "device")

@@ -17,6 +17,7 @@ from transforms.run import file_gaps, not_read
 from transforms.run.identity_warnings import counted, identity_warnings
 from transforms.run.publication import Written, finish
 from transforms.run.report_html import render
+from transforms.run.report_policies import in_order, policy_warnings
 from transforms.settings import Plan, Settings
 
 
@@ -114,7 +115,10 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
     made_known = identity.pop("made_known", {})
     identity["profiles_known_through"] = {via: n for via, n in made_known.items() if via != "none"}
     identity["anonymous_profiles"] = made_known.get("none", 0)
-    identity["device_links"] = context.settings.device_links
+    identity["device_links"] = policy = context.settings.device_links
+    stay = context.settings.device_stay
+    identity["device_stay"] = None if policy != "next" else "any" if stay is None else stay
+    identity["device_policies"] = in_order(identity.get("device_policies", {}))
     identity["id_merge"] = context.settings.id_merge
     identity["crowd_ids"] = context.settings.crowd_ids
     identity["external_ids_left_out"] = {
@@ -211,7 +215,8 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
             f"{counted(len(beside), 'event type')} sent beside the native connector, since no page of Braze's says "
             f"that it sends them: {shown}; if it does, leave them out with --exclude_events"
         )
-    return found + _types_left_out(report["limits"]) + identity_warnings(report["identity"], flags)
+    found += _types_left_out(report["limits"]) + identity_warnings(report["identity"], flags)
+    return [*found, *policy_warnings(report["identity"])]
 
 
 def _types_left_out(limits: dict[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from transforms.run.report_markup import (
     share,
     table,
 )
+from transforms.run.report_policies import device_policies, stay_in_words
 
 _LINKS = {
     "accepted": "joins two ids",
@@ -61,20 +62,27 @@ def identity(report: Mapping[str, Any]) -> Html:
     if found.get("clusters_by_size") is not None:
         sizes = [
             (f"{label} {'id' if label == '1' else 'ids'}", [("plain", "clusters", count(n))], number(n))
-            for label, n in found["clusters_by_size"].items()
+            for label, n in sorted(found["clusters_by_size"].items(), key=_size)
         ]
         shown = charts.bars("sizes", "Clusters by number of ids", sizes) if sizes else nothing()
         parts.append(block("Clusters by size", shown))
     if found.get("links") is not None:
         rows = [[escaped(name), Html(_LINKS.get(name, "")), n] for name, n in found["links"].items()]
-        told = f"Device policy {code(found.get('device_links'), 40)}, ID merge {code(found.get('id_merge'), 40)}."
+        days = found.get("device_stay")
+        stay = f" ({stay_in_words(days)})" if days is not None else ""
+        told = f"Device policy {code(found.get('device_links'), 40)}{stay}, ID merge {code(found.get('id_merge'), 40)}."
         parts.append(block("Links", note(told) + table("Links by status", ["Status", "Meaning", "#Links"], rows)))
     if found.get("score"):
         rows = [[escaped(name.replace("_", " ")), value] for name, value in found["score"].items()]
         told = note("Pairs of profiles, against the truth file.")
         parts.append(block("Score", told + table("Score against the truth", ["Measure", "#Value"], rows)))
     pair = f'<div class="pair">{"".join(parts)}</div>' if parts else ""
-    return section("identity", "Who is who", tiles + pair + _links_left_out(found))
+    return section("identity", "Who is who", tiles + pair + device_policies(report) + _links_left_out(found))
+
+
+def _size(bucket: tuple[str, Any]) -> tuple[bool, int]:
+    label = str(bucket[0]).partition("-")[0]
+    return not label.isdecimal(), int(label) if label.isdecimal() else 0
 
 
 def _through(found: Mapping[str, Any]) -> str:
@@ -107,8 +115,13 @@ def _links_left_out(found: Mapping[str, Any]) -> str:
     if "contested_devices" in found or "contested_examples" in found:
         rows = [[code(e.get("device_id")), _ids(e.get("known_users"))] for e in found.get("contested_examples") or []]
         shown = table("Contested devices", ["Device", "Known users"], rows)
-        told = "Used by profiles of several known users, so they link nothing."
-        parts.append(_examples("Contested devices", found.get("contested_devices"), told, shown))
+        shared = found.get("device_links") == "next"
+        told = "Used by profiles of several known users, so they link " + (
+            "only who came an hour before one of them." if shared else "nothing."
+        )
+        parts.append(
+            _examples("Shared devices" if shared else "Contested devices", found.get("contested_devices"), told, shown)
+        )
     if "quarantined_devices" in found or "quarantined_examples" in found:
         rows = [[code(e.get("device_id")), e.get("profiles")] for e in found.get("quarantined_examples") or []]
         shown = table("Quarantined devices", ["Device", "#Profiles"], rows)
