@@ -16,6 +16,7 @@ from transforms.run import claims, folder, publication
 from transforms.run.claims import NotOurs, claim, hold, published_by_equal, release
 from transforms.run.folder import CLAIM, MANIFEST, Refused, sweep
 from transforms.run.publication import Written, finish, publish_file
+from transforms.run.versions import output_versions
 from transforms.settings import Settings
 from transforms.stores import store
 from transforms.stores.store import Conflict, Store, StoreError, join, store_for
@@ -115,7 +116,13 @@ def test_of_many_different_runs_one_takes_the_folder_of_a_failed_one(place: str)
     outcomes = at_once(lambda number: take(place, f"tag{number}"))
     (winner,) = (number for number, outcome in enumerate(outcomes) if isinstance(outcome, str))
     assert [str(outcome) for outcome in outcomes if not isinstance(outcome, (str, Refused))] == []
-    assert held(place) == {"format": 1, "digest": outcomes[winner], "now": 1, "command": f"command --tag tag{winner}"}
+    assert held(place) == {
+        "format": 1,
+        "digest": outcomes[winner],
+        "now": 1,
+        "command": f"command --tag tag{winner}",
+        "versions": output_versions(),
+    }
     assert names(place) == {CLAIM}
     with pytest.raises(NotOurs, match="was taken by another run"):
         hold(place, failed)

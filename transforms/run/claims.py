@@ -1,7 +1,8 @@
 """Whose an output folder is: ``_claim.json``, created and changed by conditional puts alone.
 
 The claim holds a digest of the inputs and of every flag that shapes the output. Equal runs may share a folder, one
-after the other or at once, for they write equal bytes; a different one is refused.
+after the other or at once, for they write equal bytes; a different one is refused. It also holds the versions of what
+shapes those bytes: an equal run under others does not go on with files that are there already.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Any
 import orjson
 
 from transforms.run.folder import CLAIM, MANIFEST, Refused, own_sizes, refuse_delivered, refuse_foreign, reports_agree
+from transforms.run.versions import differing, output_versions
 from transforms.settings import Settings
-from transforms.stores.store import Conflict, StoreError, join, patient, store_for
+from transforms.stores.store import Conflict, StoreError, is_temporary, join, patient, store_for
 
 FORMAT = 1
 # Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
@@ -27,6 +29,7 @@ _GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "thorough", "read_u
 _FAILED = "failed"  # in a claim: true where the run failed and its folder is free
 _CLEARING = "clearing"  # in a claim: a text of its own while its run removes what was there before
 _THOROUGH = "thorough"  # in a claim: true where pass 1 reads whole rows, whose evidence may be another
+_VERSIONS = "versions"  # in a claim: of what shapes bytes, by name; claims of older releases have none
 _CLEARING_SECONDS = 30.0  # without a sign of life from the run that clears; longer than it tries to delete
 _DELETING_SECONDS = 15.0
 _DELETED_AT_ONCE = 1_000
@@ -60,8 +63,10 @@ def claim(
     folder whose run failed is free for any other. Of different runs that reach for a folder at once, one has it.
 
     Raises:
-        Refused: the folder holds a finished run, another run, or files that are none of ours.
+        Refused: the folder holds a finished run, another run, files that are none of ours, or files that an equal run
+            wrote under other versions of what shapes their bytes.
     """
+    versions = output_versions()
     refuse_foreign(output)
     if overwrite:
         refuse_delivered(output)
@@ -79,17 +84,22 @@ def claim(
         # Killed while it took the place of an equal run's, a run may have left its own reports: that is mended.
         if published is not None and not (is_equal and not reports_agree(output, published)):
             raise Refused(f"{output} holds a finished run: choose another --output, or replace it with --overwrite")
-        joins = is_equal and (not overwrite or attempt > 0)  # an equal one that came between began when this one did
+        other_versions = differing(held.get(_VERSIONS, {}), versions)
+        # With --overwrite, an equal one that came between began when this one did.
+        joins = is_equal and (not overwrite or (attempt > 0 and not other_versions))
         if held and not (joins or overwrite or held.get(_FAILED)):
             raise Refused(
                 f"{output} belongs to another run: [{held['command']}]; this one is [{command}] (or its input "
                 "files have changed since): choose another --output, or replace that run with --overwrite"
             )
+        if joins and other_versions and _CLEARING not in held:
+            _refuse_other_versions(output, *other_versions)
         own = theirs if joins else settings
         if joins and held.get(_THOROUGH):
             own = dataclasses.replace(own, thorough=True)
         digest = claim_digest(their_files if joins else files_digest, own)
         body: dict[str, Any] = {"format": FORMAT, "digest": digest, "now": own.now, "command": command}
+        body[_VERSIONS] = versions
         if own.read_until is not None:
             body["read_until"] = own.read_until
         if own.thorough:
@@ -97,13 +107,26 @@ def claim(
         try:
             if _CLEARING in held or (held and not is_equal) or (overwrite and not joins):
                 _take_over(output, body, held, version)
-            elif not held or held.get(_FAILED):
+            elif not held or held.get(_FAILED) or other_versions:
                 _put(output, body, version)
             _check_conditions(output)
             return digest, own
         except Conflict:
             continue  # somebody else was first: see who
     raise Refused(f"{output} is claimed and freed by other runs all the time: choose another --output")
+
+
+def _refuse_other_versions(output: str, theirs: str, ours: str) -> None:
+    """A run goes on under other versions only where it has no files yet: some of each could differ in their bytes.
+
+    Raises:
+        Refused: the folder has files of the run.
+    """
+    if any(not is_temporary(path) for path in own_sizes(output)):
+        raise Refused(
+            f"{output} holds files that this same run wrote with {theirs}; here is {ours}, which may write other "
+            "bytes: go on with those versions, or write all of it again with --overwrite"
+        )
 
 
 def _with_clock(settings: Settings, held: dict[str, Any]) -> Settings:
