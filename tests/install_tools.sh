@@ -18,7 +18,7 @@ go_tool() {
   GOBIN="$PWD/.tools/bin" GOFLAGS=-buildvcs=false go install "$2" >>"$log" 2>&1 || echo "$1 could not be built: see $log"
 }
 
-beam="$(sed -n 's/.*apache-beam==\([0-9.]*\).*/\1/p' setup.py)"
+beam="$(sed -n 's/.*apache-beam==\([0-9.]*\).*/\1/p' pyproject.toml)"
 go_tool fake-gcs-server github.com/fsouza/fake-gcs-server@v1.56.1
 go_tool prism "github.com/apache/beam/sdks/v2/go/cmd/prism@v$beam"
 go_tool container "github.com/apache/beam/sdks/v2/python/container@v$beam"
@@ -35,10 +35,11 @@ fi
 
 # Workers get the project by --setup_file, which proves that it can be brought to them: they must not have it already.
 stamp=.tools/worker/installed
-if [ ! -e "$stamp" ] || [ setup.py -nt "$stamp" ]; then
+if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
   echo "making the workers' environment (once, about a minute)"
   { [ -x .tools/worker/bin/python ] || "$python_command" -m venv .tools/worker; } >>"$log" 2>&1 \
-    && .tools/worker/bin/python -m pip install --quiet --disable-pip-version-check ".[all]" setuptools wheel >>"$log" 2>&1 \
+    && .tools/worker/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+      ".[all]" setuptools wheel >>"$log" 2>&1 \
     && .tools/worker/bin/python -m pip uninstall --quiet --yes currents-to-mixpanel >>"$log" 2>&1 \
     && touch "$stamp" || echo "the workers' environment could not be made: see $log"
 fi

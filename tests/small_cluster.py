@@ -60,7 +60,7 @@ def project(folder: Path, appended: Mapping[str, str] | None = None) -> Path:
     """
     for name in ("pipelines", "transforms"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "currents_to_mixpanel.py"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "currents_to_mixpanel.py"):
         shutil.copy(ROOT / name, folder / name)
     for name, code in (appended or {}).items():
         with (folder / name).open("a", encoding="utf-8") as module:

@@ -319,7 +319,7 @@ def test_run_local_passes_its_arguments_on_from_where_it_is_called(tmp_path: Pat
     """In a copy whose environment is this one: neither the arguments nor the folder may get lost on the way."""
     project = tmp_path / "project"
     (project / ".venv" / "bin").mkdir(parents=True)
-    for name in ("run_local.sh", "environment.sh", "setup.py"):
+    for name in ("run_local.sh", "environment.sh", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, project / name)
     (project / ".venv" / "bin" / "activate").write_text(f'PATH="{tmp_path}:$PATH"\n')
     fake = tmp_path / "python"

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines import flags as job_flags
 from pipelines.delivery import flags
 from pipelines.exit_status import Status
+from tests.packaging_metadata import project
 from tests.tools import require_module
 from tests.whole_run import ROOT
 
@@ -22,7 +23,7 @@ def test_what_the_image_copies_is_sent_to_it_and_is_there() -> None:
     copied = [name for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE) for name in line.split()]
     assert sorted(copied) == sorted(sent)
     assert all((ROOT / name).exists() for name in copied)
-    assert '"currents-to-mixpanel=currents_to_mixpanel:job"' in (ROOT / "setup.py").read_text()
+    assert project()["scripts"]["currents-to-mixpanel"] == "currents_to_mixpanel:job"
     assert 'ENTRYPOINT ["currents-to-mixpanel"]' in dockerfile
 
 
@@ -62,6 +63,7 @@ def test_the_dockerfile_is_made_of_what_it_needs_and_ends_as_a_user_without_righ
     assert json.loads(dict(steps)["ENTRYPOINT"]) == ["currents-to-mixpanel"], "signals reach it without a shell"
     for value in (value for name, value in steps if name == "RUN" and "pip install" in value):
         assert "--no-cache-dir" in value
+        assert "--constraint constraints.txt" in value
 
 
 def yaml_of_the_readme() -> Any:

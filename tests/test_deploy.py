@@ -1,8 +1,7 @@
-"""What stands in deploy/: the template's parameters are the command's flags, the image's versions are setup.py's."""
+"""What stands in deploy/: the template's parameters are the command's flags, the image's versions are the package's."""
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import runpy
@@ -19,6 +18,7 @@ import pytest
 from pipelines import options, template
 from pipelines.flags import UsageError
 from pipelines.pass_through import DATAFLOW
+from tests.packaging_metadata import project
 from tests.tools import require_module
 from tests.whole_run import ROOT
 
@@ -211,25 +211,13 @@ def _check_parameters(given: dict[str, str]) -> None:
         assert re.fullmatch(patterns[name], value), f"{name}: {patterns[name]} refuses [{value}]"
 
 
-def _setup() -> dict[str, Any]:
-    """What setup.py asks for."""
-    (call,) = (node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text("utf-8"))) if _is_setup(node))
-    assert isinstance(call, ast.Call)
-    wanted = ("install_requires", "python_requires")
-    return {str(word.arg): ast.literal_eval(word.value) for word in call.keywords if word.arg in wanted}
-
-
-def _is_setup(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setup"
-
-
-def test_the_image_has_the_versions_of_setup_py() -> None:
+def test_the_image_has_the_versions_of_pyproject() -> None:
     text = (DEPLOY / "Dockerfile").read_text("utf-8")
     versions = dict(re.findall(r"^ARG (\w+)=(\S*)$", text, re.M))
-    setup = _setup()
-    (beam,) = (found for found in setup["install_requires"] if found.startswith("apache-beam"))
+    metadata = project()
+    (beam,) = (found for found in metadata["dependencies"] if found.startswith("apache-beam"))
     assert beam == f"apache-beam=={versions['BEAM']}"
-    lowest, highest = re.findall(r"\d+\.(\d+)", setup["python_requires"])
+    lowest, highest = re.findall(r"\d+\.(\d+)", metadata["requires-python"])
     assert int(lowest) <= int(versions["PYTHON"].split(".")[1]) < int(highest)
     assert f"/python{versions['PYTHON'].replace('.', '')}-template-launcher-base:" in text
     assert versions["EXTRAS"] == ""
@@ -242,8 +230,11 @@ def _instructions() -> Iterator[str]:
 
 def test_the_image_is_launcher_and_worker() -> None:
     lines = list(_instructions())
+    sent = (DEPLOY / "gcloudignore").read_text("utf-8").splitlines()
+    built = (DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
     assert "RUN pip check" in lines
     assert not any("--editable" in line or "pip install -e" in line for line in lines)
+    assert all("--constraint constraints.txt" in line for line in lines if "pip install" in line)
     assert any(line.startswith("COPY --from=beam /opt/apache/beam ") for line in lines)
     assert any(line.startswith("COPY --from=launcher /opt/google/dataflow/python_template_launcher ") for line in lines)
     assert "ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py" in lines
@@ -252,6 +243,9 @@ def test_the_image_is_launcher_and_worker() -> None:
         if line.startswith("COPY") and "--from" not in line:
             for source in line.split()[1:-1]:
                 assert (ROOT / source).exists(), line
+                first = source.split("/")[0]
+                assert f"!/{first}" in sent, f"gcloud builds submit does not upload {source}"
+                assert any(f"!{whole}" in built for whole in (first, source)), f"docker build does not send {source}"
 
 
 def test_what_workers_are_sent_holds_the_catalogue(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pipelines import flags, sample_export
 from pipelines.delivery import flags as delivery_flags
 from tests.mixpanel_rules import check_deletion, check_event, check_profile
+from tests.packaging_metadata import project
 from tests.small_exports import avro, path, write
 from tests.whole_run import REJECT_KEYS, ROOT, Actual, read_output, run_cli
 from transforms.currents import catalog
@@ -70,9 +71,10 @@ def test_the_two_commands_stand_word_for_word() -> None:
 
 
 def test_the_installed_commands_exist() -> None:
-    scripts = re.findall(r'"([a-z-]+)=([\w.]+):(\w+)"', (ROOT / "setup.py").read_text("utf-8"))
-    assert {name for name, _, _ in scripts} == {"currents-to-mixpanel", "currents-sample-export"}
-    for name, module, function in scripts:
+    scripts = project()["scripts"]
+    assert set(scripts) == {"currents-to-mixpanel", "currents-sample-export"}
+    for name, target in scripts.items():
+        module, function = target.split(":")
         assert callable(getattr(importlib.import_module(module), function, None)), f"{name}: no {module}.{function}"
         assert f"\n{name} --" in README
 
