@@ -21,7 +21,7 @@ class Status(enum.IntEnum):
         return status
 
     DONE = 0, "done"
-    FAILED = 1, "failed or stopped: mend the cause, and the same command goes on"
+    FAILED = 1, "failed or stopped: fix the cause, and the same command goes on"
     REFUSED = 2, "cannot be obeyed: nothing was begun"
     LOOK = 3, "done, but look"
     LIMIT = 4, "a limit of yours was passed: nothing changed"

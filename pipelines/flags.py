@@ -64,7 +64,7 @@ def parser() -> Parser:
     )  # fmt: skip
     group.add_argument(
         "--max_block_mb", type=_megabytes, default=256, metavar="MB",
-        help="a block of a file that is larger decompressed is damage (default 256)",
+        help="treat a block of a file that is larger than this when decompressed as damage (default 256)",
     )  # fmt: skip
     group.add_argument("--mixed_workspaces", action="store_true", help="allow rows of more than one app_group_id")
 
@@ -128,32 +128,39 @@ def parser() -> Parser:
         type=_positive,
         default=20,
         metavar="N",
-        help="a device with more says nothing (default 20)",
+        help="a device with more profiles links nobody (default 20)",
     )
     group.add_argument(
-        "--no_id", metavar="WORD[,WORD…]", help="more words that are nobody's id, beside null, guest and the like"
+        "--no_id", metavar="WORD[,WORD…]", help="more words that identify nobody, beside null, guest and the like"
     )
     group.add_argument(
         "--max_profiles_per_known_user", type=_positive, default=1_000, metavar="N",
-        help="an external id with more is a crowd's, a placeholder in all likelihood (default 1000)",
+        help="an external id that more Braze profiles carry is taken for a placeholder, a crowd's id (default 1000)",
     )  # fmt: skip
     group.add_argument(
         "--crowd_ids",
         choices=("keep", "drop"),
         default="keep",
-        help="drop: an external id of a crowd is not a known user (default keep, with a warning)",
+        help="keep: a crowd's id is a known user, with a warning; drop: it is not a known user (default keep)",
     )
     group.add_argument(
         "--truth", metavar="FILE", help="a JSON file, profile to person, to score the identities against"
     )
 
     group = flags.add_argument_group("where it goes and how it runs")
-    group.add_argument("--output", required=True, metavar="DIR", help="a folder of this run's own")
+    group.add_argument(
+        "--output", required=True, metavar="DIR", help="a new folder, or one of an equal run that did not finish"
+    )
     group.add_argument("--overwrite", action="store_true", help="replace the run that is in DIR")
-    group.add_argument("--workers", type=_positive, metavar="N", help="processes (default: two, where that is faster)")
+    group.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="processes, with DirectRunner (default: 2 from 256 MB of input and two cores on, else 1)",
+    )
     group.add_argument(
         "--read_concurrency", type=_positive, default=32, metavar="N",
-        help="reads from an object store that a worker keeps under way (default 32)",
+        help="concurrent reads of a worker from an object store (default 32)",
     )  # fmt: skip
     group.add_argument(
         "--runner", default="DirectRunner", metavar="NAME",

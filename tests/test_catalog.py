@@ -1,4 +1,4 @@
-"""The catalogue holds the releases of Currents that the README names, and new types go out under Braze's names."""
+"""The catalogue holds the releases of Currents that the pages name, and new types go out under Braze's names."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _run(tmp_path: Path, *more: str) -> Actual:
     return read_output(tmp_path / "out")
 
 
-def test_the_readme_counts_the_types_that_there_are() -> None:
-    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+def test_the_documentation_counts_the_types_that_there_are() -> None:
+    text = " ".join((ROOT / "docs/outputs.md").read_text("utf-8").split())
     told = re.search(r"All (\d+) event types of Currents up to release (\d+) are known, and (\d+) that", text)
     assert told is not None
     after = len(catalog.AFTER_RELEASE)
@@ -57,6 +57,9 @@ def test_the_readme_counts_the_types_that_there_are() -> None:
     native = sum(kind.sent_by_native_connector for kind in sent)
     removed = sum(kind.removed is not None for kind in sent)
     newer = len(sent) - native - removed
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert f"All {told[1]} event types of Currents up to release {told[2]} are known, and {told[3]} more" in readme
+    text = (ROOT / "docs/rolling-out.md").read_text("utf-8")
     assert f"| {native} | these, {newer} newer ones, {removed} that Braze has removed since" in text
 
 
@@ -99,11 +102,11 @@ FREE_OF_MTU = (
 )  # fmt: skip
 
 
-def test_the_readme_says_which_names_on_mixpanels_list_are_names_here() -> None:
+def test_the_documentation_says_which_names_on_mixpanels_list_are_names_here() -> None:
     names = {kind.mixpanel_event for kind in TYPES.values()}
     assert set(FREE_OF_MTU) - names == {"SMS Send to Carrier"}
     assert "SMS Carrier Send" in names
-    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    text = " ".join((ROOT / "docs/rolling-out.md").read_text("utf-8").split())
     assert "frees fifteen Braze event names of MTU charges. Fourteen are names here" in text
     assert len(FREE_OF_MTU) == 15
     assert "«SMS Send to Carrier»" in text

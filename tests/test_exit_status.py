@@ -24,7 +24,7 @@ VERBS: dict[str, Main] = {
     "catalog_entry": catalog_entry.main, "template": template.main,
 }  # fmt: skip
 STATUS = re.compile(r"\bstatus (\d+)")
-TABLES = ("README.md", "docs/delivery.md")
+TABLES = ("docs/failures.md", "docs/delivery.md")
 
 
 @pytest.mark.parametrize("page", TABLES)
@@ -38,7 +38,7 @@ def test_the_tables_of_the_documentation_are_the_programs(page: str) -> None:
 def test_prose_names_no_status_that_is_none() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*/README.md")]
     named = {(page.name, int(code)) for page in pages for code in STATUS.findall(page.read_text("utf-8"))}
-    assert {("delivery.md", 0), ("running-on-a-cluster.md", 2)} <= named
+    assert {("flags.md", 0), ("running-on-a-cluster.md", 2)} <= named
     assert {code for _, code in named} <= set(Status)
 
 

@@ -17,21 +17,21 @@ from tests.mixpanel_rules import check_deletion, check_event, check_profile
 from tests.packaging_metadata import project
 from tests.small_exports import avro, path, write
 from tests.whole_run import REJECT_KEYS, ROOT, Actual, read_output, run_cli
+from tools import write_docs
 from transforms.currents import catalog
 from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD
 
-README = (ROOT / "README.md").read_text("utf-8")
 PAGES = {
-    name: (ROOT / name).read_text("utf-8")
-    for name in (
-        "README.md",
-        "docs/architecture.md",
-        "docs/delivery.md",
-        "docs/new-release-of-currents.md",
-        "docs/report.md",
-        "docs/runners.md",
+    place.relative_to(ROOT).as_posix(): place.read_text("utf-8")
+    for place in sorted(
+        [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("deploy/*/*.md")]
     )
 }
+README, IDENTITY = PAGES["README.md"], PAGES["docs/identity.md"]
+# Pages that name flags of other programs too.
+FOREIGN_FLAGS = ("deploy/", "benchmarks/", "CONTRIBUTING.md", "docs/running-on-a-cluster.md", "docs/decisions.md")
+FOREIGN = {"--constraint"}  # pip's
+MOST_LINES = 150
 NOW = 1_772_400_000  # 2026-03-01, the day of the sample
 IDS = ("distinct_id", "$user_id", "$device_id", "$insert_id")
 HIDDEN_FLAGS = {"--direct_num_workers", "--direct_running_mode"}
@@ -47,19 +47,34 @@ def own_flags() -> set[str]:
 
 
 def test_every_flag_is_described_and_none_that_does_not_exist() -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z]\w*", "\n".join(PAGES.values())))
-    assert own_flags() - named == set()
+    pages = [text for name, text in PAGES.items() if not name.startswith(FOREIGN_FLAGS)]
+    named = set(re.findall(r"(?<![\w-])--[a-z]\w*", "\n".join(pages))) - FOREIGN
     assert named - own_flags() == set()
-    assert set(re.findall(r"--\w+", README.split("Beam's names")[1].split("\n")[0])) == HIDDEN_FLAGS
+    flag_pages = PAGES["docs/flags.md"] + PAGES["docs/runners.md"]
+    assert own_flags() - set(re.findall(r"(?<![\w-])--[a-z]\w*", flag_pages)) - {"--help"} == set()
+    assert set(re.findall(r"--\w+", flag_pages.split("Beam's names")[1].split("\n")[0])) == HIDDEN_FLAGS
+
+
+@pytest.mark.parametrize("page", write_docs.PAGES)
+def test_generated_parts_are_what_the_code_says(page: str) -> None:
+    assert PAGES[page] == write_docs.written(page), "run: python -m tools.write_docs"
+    assert "<!-- generated: " in PAGES[page]
+
+
+def test_the_readme_is_short_and_the_licence_is_the_owners_to_choose() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
+    assert "No licence has been chosen yet: that is the owner's decision." in README
+    linked = set(re.findall(r"\]\(((?:docs|deploy|benchmarks)/[\w./-]+\.md)", README))
+    assert {name for name in PAGES if "/" in name and name != "docs/decisions.md"} <= linked, "no page without a way"
 
 
 def test_the_choices_and_defaults_of_flags_are_those_of_the_parser() -> None:
-    lines = (README + PAGES["docs/runners.md"]).splitlines()
+    lines = (PAGES["docs/flags.md"] + PAGES["docs/runners.md"]).splitlines()
     for action in flags.parser()._actions:
         flag = action.option_strings[0]
         row = next((line for line in lines if line.startswith(f"| `{flag} ")), "")
         for choice in set(action.choices or ()) - {"original"} if flag not in HIDDEN_FLAGS else ():
-            assert choice in row, f"{flag} {choice} is not in the README's table"
+            assert choice in row, f"{flag} {choice} is not in its table"
         if isinstance(action.default, (int, float, str)) and not isinstance(action.default, bool) and row:
             assert f"{action.default:g}" if isinstance(action.default, float) else str(action.default) in row, flag
 
@@ -83,13 +98,13 @@ def test_the_installed_commands_exist() -> None:
 
 
 def table_below(marker: str) -> list[dict[str, str | None]]:
-    lines = README.split(marker)[1].strip().splitlines()
+    lines = IDENTITY.split(marker)[1].strip().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[: lines.index("")]]
     return [dict(zip(cells[0], (cell or None for cell in row), strict=True)) for row in cells[2:]]
 
 
 def lines_below(marker: str) -> list[dict[str, Any]]:
-    block = README.split(marker)[1].split("```json\n")[1].split("```")[0]
+    block = IDENTITY.split(marker)[1].split("```json\n")[1].split("```")[0]
     return [json.loads(line) for line in block.splitlines()]
 
 
@@ -116,7 +131,7 @@ def run_flow(folder: Path, rows: list[dict[str, str | None]], *flags: str) -> Ac
 
 
 def shown(actual: Actual) -> list[dict[str, Any]]:
-    """Events by id, with the properties that the README shows."""
+    """Events by id, with the properties that the page shows."""
     events = sorted((json.loads(line) for line in actual.event_lines), key=lambda e: e["properties"]["$insert_id"])
     return [
         {"event": e["event"], "properties": {k: e["properties"][k] for k in IDS if k in e["properties"]}}
@@ -154,7 +169,7 @@ def test_the_shared_tablet_is_named_and_with_first_it_is_the_first_one_s(tmp_pat
 
 
 def example_lines() -> Iterator[dict[str, Any]]:
-    for block in re.findall(r"```json\n(.*?)```", README.split("## Who is who")[0], re.DOTALL):
+    for block in re.findall(r"```json\n(.*?)```", PAGES["docs/outputs.md"], re.DOTALL):
         yield from (json.loads(line) for line in block.splitlines())
 
 
@@ -210,13 +225,15 @@ def test_the_architecture_page_names_every_module_and_no_other() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere_and_no_path_is_of_one_machine(name: str) -> None:
     page = PAGES[name]
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[\w-]+)?\)", page):
+    for target in re.findall(r"\]\(([^)#:]+?)(?:#[\w-]+)?\)", page):
         assert ((ROOT / name).parent / target).resolve().exists(), f"{name} links to {target}"
-    for anchor in re.findall(r"\]\(#([\w-]+)\)", page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([\w-]+)\)", page):
+        other = ((ROOT / name).parent / target).resolve().relative_to(ROOT).as_posix() if target else name
         headings = {
-            re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+            re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+            for heading in re.findall(r"^#+ (.*)$", PAGES[other], re.MULTILINE)
         }
-        assert anchor in headings, f"{name} links to its section {anchor}"
+        assert anchor in headings, f"{name} links to section {anchor} of {other}"
     assert not re.search(r"(?<![\w./])/(?:tmp|home|work|root|Users)/", page)
 
 

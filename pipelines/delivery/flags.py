@@ -37,7 +37,7 @@ def parser() -> Parser:
         "--token_only", action="store_true", help="authorise with MIXPANEL_TOKEN: its project gets the data"
     )
     group.add_argument("--redeliver", choices=("refused",), help="send the refused records again")
-    group.add_argument("--records", metavar="FILE", help="with --redeliver: lines of refused/, with mended records")
+    group.add_argument("--records", metavar="FILE", help="with --redeliver: lines of refused/ with corrected records")
     group.add_argument("--ledger", metavar="DIR", help="where the ledger goes (default: RUN/_delivery)")
     group.add_argument("--endpoint", metavar="URL", help="a stand-in or proxy on this machine, instead of Mixpanel")
 
