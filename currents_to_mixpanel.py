@@ -19,7 +19,7 @@ _PACKAGES = ("pipelines", "transforms")
 def job() -> None:
     """The command ``currents-to-mixpanel``, with its verbs."""
     take_own_packages()
-    from pipelines.verbs import cli
+    from pipelines.command_line.verbs import cli
 
     cli()
 
@@ -27,7 +27,7 @@ def job() -> None:
 def sample_export() -> None:
     """The command ``currents-sample-export``."""
     take_own_packages()
-    from pipelines.sample_export import cli
+    from pipelines.sample_export.__main__ import cli
 
     cli()
 

@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.currents.catalog import USER_ORPHAN
-from transforms.identity.certificate import certify
+from transforms.evidence.ids import DEVICE, OWN, PROFILE, USER_ID
+from transforms.evidence.links import UnitLinks
+from transforms.evidence.sources import Source, pack_source
 from transforms.identity.forest import DEVICE_POLICIES, resolve
 from transforms.identity.gathering import Gathered
 from transforms.identity.graph import undirected
-from transforms.identity.ids import DEVICE, OWN, PROFILE, USER_ID
-from transforms.identity.links import UnitLinks
-from transforms.identity.sources import Source, pack_source
+from transforms.identity.invariants import certify
 
 _COLUMNS = {OWN: "external_user_id", PROFILE: "orphaned_by_id", DEVICE: "device_id"}
 _YEAR = 365 * 86_400

@@ -25,7 +25,7 @@ from benchmarks.latency import delay
 from benchmarks.long_listing import listed
 from benchmarks.store_clients import CLIENTS, Client, emulator
 from tests.emulators import Emulator
-from transforms.stores.reads import read_all
+from transforms.stores.prefetch import read_all
 from transforms.stores.store import Entry, join, store_for
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.sample_export import write_export
+from pipelines.sample_export.__main__ import write_export
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS_A_PERSON = 100
@@ -68,7 +68,7 @@ def _made(work: Path, name: str, command_of: list[str]) -> Export:
 
 def _recipe() -> str:
     """A digest of the generator's source and of the catalogue that it follows."""
-    sources = [*sorted((ROOT / "pipelines/sample").glob("*.py")), ROOT / "transforms/currents/catalog.json"]
+    sources = [*sorted((ROOT / "pipelines/sample_export").glob("*.py")), ROOT / "transforms/currents/catalog.json"]
     sources.append(ROOT / "benchmarks/six_types.py")
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sources:

@@ -11,9 +11,9 @@ import importlib.util
 import os
 import sys
 
-from pipelines.exit_status import Status
-from pipelines.interruption import heed_from_the_start
-from pipelines.last_words import finish
+from pipelines.command_line.exit_status import Status
+from pipelines.command_line.interruption import heed_from_the_start
+from pipelines.command_line.last_words import finish
 
 PROGRAM = "currents-to-mixpanel"
 os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")

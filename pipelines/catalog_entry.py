@@ -17,12 +17,12 @@ from typing import Any
 
 import fastavro
 
-from pipelines.exit_status import Status
-from pipelines.flags import Parser, UsageError
-from pipelines.interruption import carry_out
-from pipelines.last_words import finish, show
+from pipelines.command_line.exit_status import Status
+from pipelines.command_line.flags import Parser, UsageError
+from pipelines.command_line.interruption import carry_out
+from pipelines.command_line.last_words import finish, show
+from transforms.avro.schema import event_type_of
 from transforms.currents import catalog
-from transforms.currents.schema import event_type_of
 
 PROGRAM = "catalog_entry"
 NOTHING = {"event_type": None, "columns": 0, "new_columns": 0}

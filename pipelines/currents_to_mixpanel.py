@@ -19,26 +19,26 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines import options as command_line
-from pipelines.exit_status import Status
-from pipelines.failures import LimitPassed, LostSight, cause, failed, is_torn
-from pipelines.flags import ANY
-from pipelines.interruption import carry_out
-from pipelines.last_words import finish, show
-from pipelines.light_imports import light_imports
-from pipelines.options import Options, UsageError
-from pipelines.pass_through import DIRECT
-from pipelines.runners import check_answers
-from pipelines.summary import counts, lines
-from pipelines.waiting_workers import WaitingWorkers, default_workers
+from pipelines.command_line import options as command_line
+from pipelines.command_line.exit_status import Status
+from pipelines.command_line.failures import LimitPassed, LostSight, cause, failed, is_torn
+from pipelines.command_line.flags import ANY
+from pipelines.command_line.interruption import carry_out
+from pipelines.command_line.last_words import finish, show
+from pipelines.command_line.options import Options, UsageError
+from pipelines.command_line.runner_options import DIRECT
+from pipelines.command_line.runners import check_answers
+from pipelines.command_line.summary import counts, lines
+from pipelines.launch.light_imports import light_imports
+from pipelines.launch.waiting_workers import WaitingWorkers, default_workers
 from transforms.currents.listing import Export, survey
 from transforms.currents.paths import UnfitInput
 from transforms.identity.score import persons_of
-from transforms.run.claims import begin_again, claim, published_by_equal, release
-from transforms.run.folder import MANIFEST, Refused, inside
-from transforms.run.plan_files import Work, hand_out, is_swept, paths_below
-from transforms.run.publication import tidy
-from transforms.run.report import RunContext
+from transforms.output.claims import begin_again, claim, published_by_equal, release
+from transforms.output.folder import MANIFEST, Refused, inside
+from transforms.output.plan_files import Work, hand_out, is_swept, paths_below
+from transforms.output.publication import tidy
+from transforms.report.figures import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import Denied, StoreError, be_patient, join, store_for
 
@@ -169,11 +169,11 @@ def _work(units: Work, context: RunContext, options: Options, waiting: WaitingWo
     """Run the job to its end; False where it was only submitted."""
     # Beam takes two seconds to import, and a mistyped flag none to refuse.
     if options.submission.runner != DIRECT:
-        from pipelines.cluster_run import run_elsewhere
+        from pipelines.launch.remote import run_elsewhere
 
         return run_elsewhere(units, context, options)
     with light_imports() if own_process else contextlib.nullcontext():
-        from pipelines.local_run import run_locally
+        from pipelines.launch.local import run_locally
 
     try:
         run_locally(units, context, options, waiting)

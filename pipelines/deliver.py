@@ -13,14 +13,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.command_line.exit_status import Status
+from pipelines.command_line.failures import fault
+from pipelines.command_line.flags import UsageError
+from pipelines.command_line.interruption import carry_out
+from pipelines.command_line.last_words import complain, finish, show
 from pipelines.delivery import flags as command_line
 from pipelines.delivery import work
 from pipelines.delivery.outlook import outlook
-from pipelines.exit_status import Status
-from pipelines.failures import fault
-from pipelines.flags import UsageError
-from pipelines.interruption import carry_out
-from pipelines.last_words import complain, finish, show
 from transforms.delivery.client import Barred
 from transforms.delivery.credentials import NoCredentials, from_environment
 from transforms.delivery.delivered_run import DeliveredRun, NoRun, open_run
@@ -28,7 +28,7 @@ from transforms.delivery.forecast import by_month
 from transforms.delivery.lease import Held
 from transforms.delivery.ledger import OtherDelivery
 from transforms.delivery.sender import Stopped
-from transforms.run.report_markup import duration, size
+from transforms.report.markup import duration, size
 from transforms.stores.store import Denied, StoreError, be_patient, join
 
 PROGRAM = "deliver"

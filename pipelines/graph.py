@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import apache_beam as beam
 
-from transforms.elements import Keyed
-from transforms.formatting import FormatEvents
-from transforms.publishing import CountPersons, Publish, WriteProfiles
-from transforms.reading import ReadIds, ReadPlan
-from transforms.resolving import FindRepeats, ResolveIdentities
-from transforms.run.plan_files import PlanFiles, Work
-from transforms.run.report import RunContext
-from transforms.sharding import AnswerUnits, UniqueLinks
+from transforms.answer_units import AnswerUnits
+from transforms.count_persons import CountPersons
+from transforms.find_repeats import FindRepeats
+from transforms.format_events import FormatEvents
+from transforms.messages.elements import Keyed
+from transforms.output.plan_files import PlanFiles, Work
+from transforms.publish_run import Publish
+from transforms.read_ids import ReadIds
+from transforms.read_plan import ReadPlan
+from transforms.report.figures import RunContext
+from transforms.resolve_identities import ResolveIdentities
+from transforms.unique_links import UniqueLinks
+from transforms.write_profiles import WriteProfiles
 
 
 def build(root: beam.Pipeline, units: Work, context: RunContext, truth: str | None = None) -> None:

@@ -50,14 +50,14 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_progress_lines(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """On a busy machine a run may take long enough to print one among what a test expects to read."""
     if request.path.name != "test_live.py":
-        monkeypatch.setattr("pipelines.live._PLAIN_SECONDS", 3600.0)
+        monkeypatch.setattr("pipelines.launch.progress_line._PLAIN_SECONDS", 3600.0)
 
 
 @pytest.fixture
 def deletion_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """A stand-in of Mixpanel whose credentials are set; commands of this process wait for nothing between requests."""
-    monkeypatch.setattr("transforms.delivery.deletion_requests.SECONDS_APART", 0.0)
-    monkeypatch.setattr("transforms.delivery.deletion_requests.backoff", lambda attempt, rng: 0.01)
+    monkeypatch.setattr("transforms.delivery.deletions.requests.SECONDS_APART", 0.0)
+    monkeypatch.setattr("transforms.delivery.deletions.requests.backoff", lambda attempt, rng: 0.01)
     with stand_in() as server:
         project = server.project
         for name, value in ((ACCOUNT, project.account), (TOKEN, project.token), (GDPR, project.gdpr_token)):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines import sample_export
+from pipelines.sample_export import __main__ as sample_export
 from tests.mixpanel_project import MixpanelProject
 from tests.mixpanel_simulator import DEVICE, EventKey, event_key
 from tests.mixpanel_stand_in import StandIn

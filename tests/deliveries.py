@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.mixpanel_stand_in import StandIn
 from tests.whole_run import ROOT
-from transforms.run.publication import describe, manifest
+from transforms.output.publication import describe, manifest
 
 ACCOUNT, TOKEN = "MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_TOKEN"
 

@@ -18,8 +18,8 @@ from typing import Any
 from tests import letter_reader
 from tests.letter_reader import Beyond, NotAvro
 from tests.mutants import mutant
-from transforms.currents.container import read_container
-from transforms.currents.decode import Chunk, decode
+from transforms.avro.container import read_container
+from transforms.avro.decode import Chunk, decode
 
 MOST_CPU_SECONDS = 20  # for one mutant; they take thousandths
 MOST_BYTES = 6 << 30  # of address space, most of which the engine's threads only reserve

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from tests.kruskal_by_hand import Link
+from transforms.evidence.ids import B_TYPES, LINKS, USER_ID
+from transforms.evidence.sources import LISTS, Source
 from transforms.identity.graph import Graph, build_graph
-from transforms.identity.ids import B_TYPES, LINKS, USER_ID
-from transforms.identity.sources import LISTS, Source
 
 Row = dict[str, Any]
 

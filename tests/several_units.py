@@ -16,7 +16,7 @@ import pytest
 from pipelines import currents_to_mixpanel as command
 from tests.random_exports import NOW, random_export, write_export
 from tests.whole_run import ROOT, read_output
-from transforms.run.folder import MANIFEST
+from transforms.output.folder import MANIFEST
 
 UNIT_FILES = 4
 FLAGS = (f"--now={NOW}", "--max_reject_share=1")

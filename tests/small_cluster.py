@@ -77,7 +77,7 @@ def wheel_of(setup: Path) -> Path:
 
 
 UNHURRIED = {
-    "transforms/formatting.py": """
+    "transforms/format_events.py": """
 import time
 _at_once = publish_file
 def publish_file(*arguments):

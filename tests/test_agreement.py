@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.link_tables import Row, graph_of
+from transforms.evidence.ids import PROFILE, USER_ID
 from transforms.identity.agreement import POLICIES, agreement
 from transforms.identity.forest import resolve
 from transforms.identity.graph import Graph
-from transforms.identity.ids import PROFILE, USER_ID
 from transforms.identity.resolution import Resolution
 
 DAY = 86_400

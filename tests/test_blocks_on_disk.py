@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from pipelines import block_folder
 from pipelines import currents_to_mixpanel as command
-from pipelines.block_folder import PREFIX, blocks_kept
-from pipelines.sample_export import main as sample_export
+from pipelines.launch import block_folder
+from pipelines.launch.block_folder import PREFIX, blocks_kept
+from pipelines.sample_export.__main__ import main as sample_export
 from tests import several_units
 from tests.several_units import REPORTS, published, start
 from tests.whole_run import ROOT
-from transforms.elements import LINKS, TALLY, Traffic, tag_and_size, tagged, untagged
-from transforms.run import blocks_on_disk
-from transforms.run.blocks_on_disk import TRAVELS, DiskFull, WrongBlock
+from transforms.messages import blocks_on_disk
+from transforms.messages.blocks_on_disk import TRAVELS, DiskFull, WrongBlock
+from transforms.messages.elements import LINKS, TALLY, Traffic, tag_and_size, tagged, untagged
 
 SMALL, LARGE = b"s" * TRAVELS, b"l" * (TRAVELS + 1)
 NOW = "--now=2027-01-01"
@@ -83,7 +83,7 @@ def test_what_stays_on_disk_is_counted_as_if_it_travelled(folder: Path, monkeypa
 def test_another_process_of_the_run_reads_it(folder: Path) -> None:
     program = (
         "import sys\n"
-        "from transforms.elements import tagged, untagged\n"
+        "from transforms.messages.elements import tagged, untagged\n"
         "assert untagged(bytes.fromhex(sys.argv[1])) == (b'L', b'l' * 4097)\n"
         "print(tagged(b'N', b'n' * 5000).hex())\n"
     )
@@ -284,7 +284,7 @@ def _traffic(report: Path) -> dict[str, Any]:
     return {kind: counts for kind, counts in kinds.items() if kind != "figures"}
 
 
-_QUIET = "import pipelines.live\npipelines.live._PLAIN_SECONDS = 3600"
+_QUIET = "import pipelines.launch.progress_line\npipelines.launch.progress_line._PLAIN_SECONDS = 3600"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -299,7 +299,9 @@ def test_a_full_disk_ends_the_run_in_one_line(workers: int, export: Path, tmp_pa
     assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
-_STOPS = "import transforms.resolving\ntransforms.resolving.resolve = lambda *_, **__: time.sleep(600)"
+_STOPS = (
+    "import transforms.resolve_identities\ntransforms.resolve_identities.resolve = lambda *_, **__: time.sleep(600)"
+)
 
 
 def test_what_a_killed_run_of_one_process_kept_goes_with_the_next(export: Path, tmp_path: Path) -> None:

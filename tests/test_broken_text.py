@@ -12,14 +12,14 @@ import fastavro
 import pytest
 
 from pipelines import currents_to_mixpanel
-from pipelines.exit_status import Status
+from pipelines.command_line.exit_status import Status
 from tests import oracle, random_exports, small_exports
 from tests.small_exports import MARKER, NOW, OPEN, SCHEMA, path, rows, write
 from tests.whole_run import Actual, compare, read_output, run_in_process
+from transforms.avro.container import Block, Schema, read_container
+from transforms.avro.decode import Chunk, FileDamage, decode
+from transforms.avro.schema import parse_schema
 from transforms.currents import catalog
-from transforms.currents.container import Block, Schema, read_container
-from transforms.currents.decode import Chunk, FileDamage, decode
-from transforms.currents.schema import parse_schema
 
 BAD = "\udcff"  # the byte FF, which no UTF-8 text has
 
@@ -364,7 +364,7 @@ def _torn(pick: random.Random, value: Any) -> Any:
 
 
 def test_rows_of_a_block_are_numbered_through_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transforms.currents.strict._BATCH_ROWS", 2)
+    monkeypatch.setattr("transforms.avro.fastavro_reader._BATCH_ROWS", 2)
     (chunk,), _ = decoded(avro(open_rows(campaign_name={1: BAD, 6: BAD, 11: BAD}), block_rows=12))
     assert broken_of(chunk) == {"campaign_name": [1, 6, 11]}
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from pipelines import catalog_entry
-from pipelines.sample.layout import schema as written_by_braze
+from pipelines.sample_export.files import schema as written_by_braze
 from tests.small_exports import avro
 from tests.whole_run import ROOT
+from transforms.avro.schema import event_type_of
 from transforms.currents import catalog
-from transforms.currents.schema import event_type_of
 
 NEW = "users.messages.hologram.Click"
 

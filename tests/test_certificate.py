@@ -9,9 +9,9 @@ import pytest
 
 from tests.kruskal_by_hand import Link
 from tests.link_tables import graph_of, rows_of_links
-from transforms.identity import certificate
-from transforms.identity.certificate import CertificateError, certify
+from transforms.identity import invariants
 from transforms.identity.forest import resolve
+from transforms.identity.invariants import CertificateError, certify
 from transforms.identity.resolution import RESOLVED_LINKS, Resolution
 
 Tables = tuple[pa.Table, pa.Table]
@@ -167,7 +167,7 @@ def test_slices_of_ids_are_proven_as_the_whole(
     resolution: Resolution, tables: Tables, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     links, ids = tables
-    monkeypatch.setattr(certificate, "_SLICE", rows)
+    monkeypatch.setattr(invariants, "_SLICE", rows)
     certify(resolution.links, resolution.ids)
     for where, change, message in ID_BREAKS:
         with pytest.raises(CertificateError, match=message):

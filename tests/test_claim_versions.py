@@ -12,11 +12,11 @@ import pytest
 from tests import small_exports
 from tests.test_claims import FILES, check_published, held, names, place, reports, take, write
 from tests.whole_run import read_output, run_cli
-from transforms.run import claims
-from transforms.run.claims import release
-from transforms.run.folder import CLAIM, MANIFEST, Refused
-from transforms.run.publication import finish, publish_file
-from transforms.run.versions import differing, output_versions
+from transforms.output import claims
+from transforms.output.claims import release
+from transforms.output.folder import CLAIM, MANIFEST, Refused
+from transforms.output.publication import finish, publish_file
+from transforms.output.versions import differing, output_versions
 from transforms.stores.store import join, store_for
 
 __all__ = ["place"]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.emulators import Emulator
-from transforms.run import claims, folder, publication
-from transforms.run.claims import NotOurs, claim, hold, published_by_equal, release
-from transforms.run.folder import CLAIM, MANIFEST, Refused, sweep
-from transforms.run.publication import Written, finish, publish_file
-from transforms.run.versions import output_versions
+from transforms.output import claims, folder, publication
+from transforms.output.claims import NotOurs, claim, hold, published_by_equal, release
+from transforms.output.folder import CLAIM, MANIFEST, Refused, sweep
+from transforms.output.publication import Written, finish, publish_file
+from transforms.output.versions import output_versions
 from transforms.settings import Settings
 from transforms.stores import store
 from transforms.stores.store import Conflict, Store, StoreError, join, store_for

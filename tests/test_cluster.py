@@ -21,7 +21,7 @@ import pytest
 from tests.emulators import Emulator, download, upload
 from tests.several_units import Source, published
 from tests.small_cluster import UNHURRIED, JobServer, Pool, ended, job_server, pool, project, submit, wait_for, wheel_of
-from transforms.run.publication import MANIFEST
+from transforms.output.publication import MANIFEST
 from transforms.stores.store import join, store_for
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pipelines import currents_to_mixpanel as command
-from pipelines import options
-from pipelines.failures import cause
+from pipelines.command_line import options
+from pipelines.command_line.failures import cause
 from tests.small_exports import NOW, SCHEMA, avro, path, rows, write
 from tests.whole_run import ROOT, read_output, run_cli
 
@@ -292,7 +292,7 @@ def test_a_fault_of_the_program_is_one_line_too(
     def broken(*_: Any) -> None:
         raise KeyError("colour")
 
-    monkeypatch.setattr("transforms.reading.gather", broken)
+    monkeypatch.setattr("transforms.read_ids.gather", broken)
     assert command.main(argv) == 1
     message = capsys.readouterr().err
     assert message == "currents-to-mixpanel: KeyError colour: a fault of this program; --verbose shows where\n"
@@ -306,10 +306,10 @@ def test_a_fault_of_the_program_is_one_line_too(
 def test_an_error_of_a_worker_process_is_told_like_any_other() -> None:
     text = (
         "Traceback (most recent call last):\n  File \"x.py\", line 1, in process\n"
-        "transforms.accounting.TooManyRejects: 2% of 10 rows:\n  not_avro: 3, e.g. a: b\n\n"
+        "transforms.telemetry.tally.TooManyRejects: 2% of 10 rows:\n  not_avro: 3, e.g. a: b\n\n"
         "During handling of the above exception, another exception occurred:\n\n"
         "Traceback (most recent call last):\n  File \"y.py\", line 2, in run\n"
-        "RuntimeError: transforms.accounting.TooManyRejects: 2% of 10 rows:\n  not_avro: 3, e.g. a: b "
+        "RuntimeError: transforms.telemetry.tally.TooManyRejects: 2% of 10 rows:\n  not_avro: 3, e.g. a: b "
         "[while running 'Publish/PublishRun']\n\n"
     )  # fmt: skip
     assert cause(RuntimeError(text)) == "2% of 10 rows:\n  not_avro: 3, e.g. a: b"

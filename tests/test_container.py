@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.currents.codecs import CODECS
-from transforms.currents.container import Container, Damage, read_container
-from transforms.currents.schema import event_type_of
+from transforms.avro.codecs import CODECS
+from transforms.avro.container import Container, Damage, read_container
+from transforms.avro.schema import event_type_of
 
 SCHEMA: dict[str, Any] = {
     "type": "record",

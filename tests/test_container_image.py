@@ -7,9 +7,9 @@ import re
 import shlex
 from typing import Any
 
-from pipelines import flags as job_flags
+from pipelines.command_line import flags as job_flags
+from pipelines.command_line.exit_status import Status
 from pipelines.delivery import flags
-from pipelines.exit_status import Status
 from tests.packaging_metadata import project
 from tests.tools import require_module
 from tests.whole_run import ROOT

@@ -16,7 +16,7 @@ from tests.whole_run import read_output, run_in_process
 from transforms.currents import coverage
 from transforms.currents.coverage import GAPS_KEPT, Coverage
 from transforms.currents.paths import SourceFile
-from transforms.run.file_gaps import warnings
+from transforms.report.file_gaps import warnings
 
 MONDAY = datetime.datetime(2025, 6, 2, tzinfo=datetime.timezone.utc)
 CLICK = "users.messages.email.Click"

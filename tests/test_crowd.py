@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from tests.kruskal_by_hand import Link
 from tests.link_tables import graph_of, rows_of_links
 from tests.test_forest import GRAPH, POLICIES
-from transforms.accounting import merge
-from transforms.identity.certificate import certify
+from transforms.evidence.own_ids import own_ids
 from transforms.identity.forest import resolve
-from transforms.identity.own_ids import own_ids
+from transforms.identity.invariants import certify
 from transforms.identity.resolution import RESOLVED_LINKS, Resolution
-from transforms.run.identity_warnings import identity_warnings
+from transforms.report.identity_warnings import identity_warnings
+from transforms.telemetry.tally import merge
 
 CROWD = [Link(0, f"p{number}", "everybody", number) for number in range(4)]
 

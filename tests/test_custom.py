@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.mixpanel.custom import CustomProperties, Notes
-from transforms.mixpanel.documents import key_counts
+from transforms.mixpanel.custom_properties import CustomProperties, Notes
+from transforms.mixpanel.json_documents import key_counts
 from transforms.mixpanel.limits import nested
 
 VALUES = st.recursive(

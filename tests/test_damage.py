@@ -12,7 +12,7 @@ import pytest
 from tests import small_exports
 from tests.small_exports import MARKER, NOW, avro, flipped, path, rows, with_fields, write
 from tests.whole_run import read_output, run_in_process
-from transforms.identity import evidence
+from transforms.evidence import unit_evidence
 
 GOOD_ROWS = 24
 BROKEN_ROWS = 12  # three blocks of four
@@ -203,7 +203,7 @@ def test_a_file_changed_between_the_passes_fails_the_run(
 ) -> None:
     source = write(tmp_path / "in", {path("a"): avro(rows("a")), path("b"): avro(rows("b"))})
     victim = source / path("b")
-    gather = evidence.gather
+    gather = unit_evidence.gather
 
     def gather_then_change(*arguments: Any) -> Any:
         found = gather(*arguments)
@@ -214,7 +214,7 @@ def test_a_file_changed_between_the_passes_fails_the_run(
             os.utime(victim, ns=(before.st_atime_ns, before.st_mtime_ns))
         return found
 
-    monkeypatch.setattr("transforms.reading.gather", gather_then_change)
+    monkeypatch.setattr("transforms.read_ids.gather", gather_then_change)
 
     assert _run(source, tmp_path / "out") == 1
 
@@ -229,14 +229,14 @@ def test_a_file_gone_between_the_passes_fails_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = write(tmp_path / "in", {path("a"): avro(rows("a"))})
-    gather = evidence.gather
+    gather = unit_evidence.gather
 
     def gather_then_remove(*arguments: Any) -> Any:
         found = gather(*arguments)
         (source / path("a")).unlink()
         return found
 
-    monkeypatch.setattr("transforms.reading.gather", gather_then_remove)
+    monkeypatch.setattr("transforms.read_ids.gather", gather_then_remove)
 
     assert _run(source, tmp_path / "out") == 1
     assert "is gone now: run again" in capsys.readouterr().err

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.currents import decode as decode_module
-from transforms.currents.codecs import CODECS
-from transforms.currents.container import Block, Container, read_container
-from transforms.currents.decode import Chunk, FileDamage, decode
-from transforms.currents.engine import EngineError, decode_blocks
-from transforms.currents.strict import StrictError, read_table
+from transforms.avro import decode as decode_module
+from transforms.avro.codecs import CODECS
+from transforms.avro.container import Block, Container, read_container
+from transforms.avro.datafusion_reader import EngineError, decode_blocks
+from transforms.avro.decode import Chunk, FileDamage, decode
+from transforms.avro.fastavro_reader import StrictError, read_table
 
 SCHEMA: dict[str, Any] = {
     "type": "record",

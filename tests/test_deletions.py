@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from tests.deliveries import deletion, publish
-from transforms.delivery import deletion_requests
 from transforms.delivery.answers import Verdict
 from transforms.delivery.batches import Damaged
 from transforms.delivery.client import NoAnswer, Reply
-from transforms.delivery.deletion_answers import Task, of_deletion, of_state
-from transforms.delivery.deletion_ledger import Asked, DeletionLedger, digest_of, done, read_asked, told
-from transforms.delivery.deletion_requests import DeletionRequests
-from transforms.delivery.deletions import (
+from transforms.delivery.deletions import requests as deletion_requests
+from transforms.delivery.deletions.answers import Task, of_deletion, of_state
+from transforms.delivery.deletions.ledger import Asked, DeletionLedger, digest_of, done, read_asked, told
+from transforms.delivery.deletions.requests import DeletionRequests
+from transforms.delivery.deletions.wanted import (
     Wanted,
     known_until,
     not_delivered,

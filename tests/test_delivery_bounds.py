@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 import pytest
 
+from pipelines.command_line.flags import UsageError
 from pipelines.delivery.redelivery import Redelivery
-from pipelines.flags import UsageError
 from tests.deliveries import command, deliver, environment, event, publish, update, write_run
 from tests.mixpanel_project import Answer, MixpanelProject
 from tests.mixpanel_stand_in import stand_in

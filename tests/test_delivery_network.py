@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.command_line.flags import UsageError
 from pipelines.delivery.flags import parse
-from pipelines.flags import UsageError
 from tests.connect_proxy import connect_proxy
 from tests.deliveries import ACCOUNT, TOKEN, Delivered, deliver, environment, write_run
 from tests.mixpanel_stand_in import Faults, StandIn, make_certificate, stand_in

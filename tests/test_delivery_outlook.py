@@ -15,7 +15,7 @@ from tests.mixpanel_stand_in import stand_in
 from tests.whole_run import ROOT
 from transforms.delivery.delivered_run import open_run
 from transforms.delivery.forecast import FREE_EVENTS, by_month
-from transforms.run.publication import describe, manifest
+from transforms.output.publication import describe, manifest
 from transforms.stores.store import join, store_for
 
 MARCH, APRIL = 1_772_323_200, 1_775_001_600  # 2026-03-01, 2026-04-01

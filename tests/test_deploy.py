@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import options, template
-from pipelines.flags import UsageError
-from pipelines.pass_through import DATAFLOW
+from pipelines import flex_template
+from pipelines.command_line import options
+from pipelines.command_line.flags import UsageError
+from pipelines.command_line.runner_options import DATAFLOW
 from tests.packaging_metadata import project
 from tests.tools import require_module
 from tests.whole_run import ROOT
@@ -86,7 +87,7 @@ SAMPLES = {
     "autoscaling_algorithm": (("THROUGHPUT_BASED", "NONE"), ("BEST", "")),
     "dataflow_service_options": (("enable_prime", "a=b;c"), ("", ";", "a b")),
 }
-PARAMETERS: list[dict[str, Any]] = template.metadata()["parameters"]
+PARAMETERS: list[dict[str, Any]] = flex_template.metadata()["parameters"]
 
 
 def test_the_metadata_is_what_its_generator_makes_of_the_flags() -> None:
@@ -119,7 +120,7 @@ def test_a_pattern_takes_what_the_command_takes(parameter: dict[str, Any]) -> No
     for value in good:
         assert re.fullmatch(pattern, value), f"{name}: {pattern} refuses [{value}]"
         given = {**NEEDED, name: value}
-        options.parse(template.arguments([*(f"--{key}={text}" for key, text in given.items()), *LAUNCHED]))
+        options.parse(flex_template.arguments([*(f"--{key}={text}" for key, text in given.items()), *LAUNCHED]))
     for value in bad:
         assert not re.fullmatch(pattern, value), f"{name}: {pattern} takes [{value}]"
 
@@ -128,7 +129,7 @@ def test_a_launch_becomes_a_command_line() -> None:
     given = {
         **NEEDED, "overwrite": "true", "mixed_workspaces": "false", "skip": "a.avro; b.avro", "tag": "a;b", "since": "",
     }  # fmt: skip
-    words = template.arguments([*(f"--{key}={text}" for key, text in given.items()), *LAUNCHED])
+    words = flex_template.arguments([*(f"--{key}={text}" for key, text in given.items()), *LAUNCHED])
     found = options.parse(words)
     assert found.overwrite
     assert not found.settings.mixed_workspaces
@@ -157,18 +158,18 @@ def test_a_launch_that_cannot_be_obeyed_ends_with_one_line(
 ) -> None:
     given = {f"--{name}": f"--{name}={value}" for name, value in NEEDED.items()}
     given[word.split("=")[0]] = word
-    assert template.main([*given.values(), *LAUNCHED]) == 2
+    assert flex_template.main([*given.values(), *LAUNCHED]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
 def test_switches_of_the_network_are_read_as_they_are_meant() -> None:
-    assert "--no_use_public_ips" not in template.arguments(["--use_public_ips=true"])
-    assert "--no_use_public_ips" in template.arguments(["--no_use_public_ips=true"])
-    assert "--no_use_public_ips" in template.arguments(["--no_use_public_ips"])
+    assert "--no_use_public_ips" not in flex_template.arguments(["--use_public_ips=true"])
+    assert "--no_use_public_ips" in flex_template.arguments(["--no_use_public_ips=true"])
+    assert "--no_use_public_ips" in flex_template.arguments(["--no_use_public_ips"])
     with pytest.raises(UsageError):
-        template.arguments(["--no_use_public_ips=1"])
+        flex_template.arguments(["--no_use_public_ips=1"])
 
 
 def test_the_launch_of_the_readme_can_be_obeyed() -> None:
@@ -176,7 +177,9 @@ def test_the_launch_of_the_readme_can_be_obeyed() -> None:
     (shown,) = re.findall(r"<!-- launch -->\n\n```json\n(.*?)```", text, re.S)
     launch = json.loads(shown)["launchParameter"]
     _check_parameters(launch["parameters"])
-    options.parse(template.arguments([*(f"--{key}={value}" for key, value in launch["parameters"].items()), *LAUNCHED]))
+    options.parse(
+        flex_template.arguments([*(f"--{key}={value}" for key, value in launch["parameters"].items()), *LAUNCHED])
+    )
 
 
 def test_parameters_of_the_readme_are_those_of_the_template() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from pipelines.sample_export import write_export as write_sample
+from pipelines.sample_export.__main__ import write_export as write_sample
 from tests import oracle
 from tests.random_exports import NOW, Export, ExportFile, random_export, write_export
 from tests.several_units import cut_small

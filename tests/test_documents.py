@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import oracle_values
-from transforms.mixpanel.documents import key_counts, open_document, quick_object
+from transforms.mixpanel.json_documents import key_counts, open_document, quick_object
 from transforms.mixpanel.limits import compact_json
 
 LONG = "7" * 5_000

@@ -20,20 +20,30 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines import currents_to_mixpanel as command
 from tests.small_exports import NOW, avro
 from tests.whole_run import Actual, read_output
-from transforms import accounting, formatting, publishing, reading, resolving, sharding
-from transforms.accounting import pack_bounded
-from transforms.currents.bounds import MAX_NAME
+from transforms import (
+    answer_units,
+    count_persons,
+    find_repeats,
+    format_events,
+    read_ids,
+    resolve_identities,
+    unique_links,
+    write_profiles,
+)
+from transforms.avro.bounds import MAX_NAME
 from transforms.currents.paths import SourceFile, Unit, cut_units
-from transforms.elements import ANSWER, ATTRIBUTES, KINDS, LINKS, MAXIMUM_BYTES, PERSON_MONTHS, ROWS, UNIT
-from transforms.identity.ids import LINKS as LINKS_SCHEMA
-from transforms.identity.links import split, unpack
-from transforms.identity.repeats import pack_answer, split_answer, unpack_answer
-from transforms.run import blocks_on_disk
+from transforms.currents.repeats import pack_answer, split_answer, unpack_answer
+from transforms.evidence.ids import LINKS as LINKS_SCHEMA
+from transforms.evidence.links import split, unpack
+from transforms.messages import blocks_on_disk
+from transforms.messages.elements import ANSWER, ATTRIBUTES, KINDS, LINKS, MAXIMUM_BYTES, PERSON_MONTHS, ROWS, UNIT
+from transforms.telemetry import tally as accounting
+from transforms.telemetry.tally import pack_bounded
 
 SESSION, CUSTOM, UPDATE = "users.behaviors.app.SessionStart", "users.behaviors.CustomEvent", "users.profile.Update"
 STEPS = (
-    reading._ReadIds, sharding._UniqueLinks, resolving._Resolve, sharding._Answer, resolving._FindRepeats,
-    formatting._FormatUnit, publishing._WriteProfiles, publishing._CountPersons,
+    read_ids._ReadIds, unique_links._UniqueLinks, resolve_identities._Resolve, answer_units._Answer,
+    find_repeats._FindRepeats, format_events._FormatUnit, write_profiles._WriteProfiles, count_persons._CountPersons,
 )  # fmt: skip
 Sizes = dict[bytes, list[int]]
 

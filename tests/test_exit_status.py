@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import catalog_entry, currents_to_mixpanel, deliver, sample_export, template
-from pipelines.exit_status import Status
-from pipelines.failures import passes_limit
+from pipelines import catalog_entry, currents_to_mixpanel, deliver, flex_template
+from pipelines.command_line.exit_status import Status
+from pipelines.command_line.failures import passes_limit
+from pipelines.sample_export import __main__ as sample_export
 from tests.deliveries import write_run
 from tests.small_exports import NOW, avro, path, rows, write
 from tests.whole_run import ROOT
@@ -21,7 +22,7 @@ from transforms.mixpanel.outcomes import OUTCOMES
 Main = Callable[[Sequence[str]], int]
 VERBS: dict[str, Main] = {
     "run": currents_to_mixpanel.main, "deliver": deliver.main, "sample": sample_export.main,
-    "catalog_entry": catalog_entry.main, "template": template.main,
+    "catalog_entry": catalog_entry.main, "template": flex_template.main,
 }  # fmt: skip
 STATUS = re.compile(r"\bstatus (\d+)")
 TABLES = ("docs/failures.md", "docs/delivery.md")
@@ -93,7 +94,7 @@ def _broken(*_: object, **__: object) -> None:
 PLACES = {
     "run": ("pipelines.currents_to_mixpanel.survey", ["--input=in", "--output=out"]),
     "deliver": ("pipelines.deliver.open_run", ["--input=in", "--project_id=1", "--region=us"]),
-    "sample": ("pipelines.sample_export.write_export", ["--output=out"]),
+    "sample": ("pipelines.sample_export.__main__.write_export", ["--output=out"]),
 }
 
 
@@ -141,8 +142,10 @@ def test_a_run_tells_its_counts_where_it_is_published_and_none_where_a_limit_was
 
 
 def test_a_message_of_a_limit_is_told_from_one_that_quotes_it() -> None:
-    assert passes_limit("Traceback …\nRuntimeError: transforms.accounting.TooManyRejects: 2% [while running 'Publish']")
-    assert not passes_limit("transforms.accounting.AccountingError: units: [8] were cut [while running 'Publish']")
+    assert passes_limit(
+        "Traceback …\nRuntimeError: transforms.telemetry.tally.TooManyRejects: 2% [while running 'Publish']"
+    )
+    assert not passes_limit("transforms.telemetry.tally.AccountingError: units: [8] were cut [while running 'Publish']")
     assert not passes_limit("TooManyRejects: of somebody else")
     assert not passes_limit(KeyError("TooManyRejects"))
 
@@ -152,7 +155,7 @@ def test_a_sample_tells_its_counts_and_leaves_nothing_where_it_was_cut_short(
 ) -> None:
     argv = [f"--output={tmp_path / 'sample'}", "--users=20", "--days=1", "--rows=500"]
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.sample.people.Population.truth", _interrupted)  # all rows are written by then
+        patch.setattr("pipelines.sample_export.people.Population.truth", _interrupted)  # all rows are written by then
         ended = Ended(sample_export.main, argv, capsys)
     assert ended.is_said(Status.INTERRUPTED, "interrupted")
     assert not list((tmp_path / "sample").iterdir())
@@ -174,7 +177,7 @@ def test_a_disk_that_fills_up_is_a_failure_after_which_the_same_command_goes_on(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipelines.sample.people.Population.truth", full)
+    monkeypatch.setattr("pipelines.sample_export.people.Population.truth", full)
     ended = Ended(sample_export.main, [f"--output={tmp_path}", "--users=20", "--days=1", "--rows=500"], capsys)
     assert ended.is_said(Status.FAILED, "failed")
     assert "No space left on device" in ended.err

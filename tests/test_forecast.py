@@ -9,26 +9,37 @@ from typing import Any
 
 import pytest
 
+from benchmarks.shuffle_forecast import Shuffle, estimated_rows, forecast, lines
 from pipelines import currents_to_mixpanel as command
-from pipelines import sample_export
+from pipelines.sample_export import __main__ as sample_export
 from tests.test_element_sizes import NOW
 from tests.whole_run import read_output
-from transforms import formatting, publishing, reading, resolving, settings, sharding
-from transforms.elements import MAXIMUM_BYTES
-from transforms.run import blocks_on_disk
-from transforms.run.forecast import Shuffle, estimated_rows, forecast, lines
+from transforms import (
+    answer_units,
+    count_persons,
+    find_repeats,
+    format_events,
+    publish_run,
+    read_ids,
+    resolve_identities,
+    settings,
+    unique_links,
+    write_profiles,
+)
+from transforms.messages import blocks_on_disk
+from transforms.messages.elements import MAXIMUM_BYTES
 from transforms.settings import Plan
 
 GROUPED: dict[str, Any] = {
-    "SpreadUnits": reading._ReadIds,
-    "GroupLinks": sharding._UniqueLinks,
-    "GatherLinks": resolving._Resolve,
-    "GroupByShard": sharding._Answer,
-    "GroupKeys": resolving._FindRepeats,
-    "GroupByUnit": formatting._FormatUnit,
-    "GroupAttributes": publishing._WriteProfiles,
-    "GroupPersons": publishing._CountPersons,
-    "GatherFiles": publishing._Publish,
+    "SpreadUnits": read_ids._ReadIds,
+    "GroupLinks": unique_links._UniqueLinks,
+    "GatherLinks": resolve_identities._Resolve,
+    "GroupByShard": answer_units._Answer,
+    "GroupKeys": find_repeats._FindRepeats,
+    "GroupByUnit": format_events._FormatUnit,
+    "GroupAttributes": write_profiles._WriteProfiles,
+    "GroupPersons": count_persons._CountPersons,
+    "GatherFiles": publish_run._Publish,
 }
 """The step behind each grouping of the graph, sums of figures apart."""
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tests.kruskal_by_hand import Link, resolve_by_hand
 from tests.link_tables import graph_of, rows_of_links, source_of
-from transforms.identity.certificate import certify
+from transforms.evidence.ids import ID_TYPES
+from transforms.evidence.sources import pack_source
 from transforms.identity.forest import resolve
 from transforms.identity.gathering import Gathered
-from transforms.identity.ids import ID_TYPES
+from transforms.identity.invariants import certify
 from transforms.identity.resolution import RESOLVED_LINKS, Resolution
-from transforms.identity.sources import pack_source
 
 # One string is a profile, a device and a known user; another a known user that looks like a typed id.
 PROFILES = ["p", "same", "é", "P", " p", "\uffff", "\U0001f600"]

@@ -16,7 +16,7 @@ from tests.fuzzing import Different, check
 from tests.letter_reader import read_file
 from tests.mutants import base, mutant
 from tests.whole_run import ROOT
-from transforms.currents.container import Container, read_container
+from transforms.avro.container import Container, read_container
 
 MUTANTS = 2_000
 MOST_GROWTH_MB = 700  # the largest mutant is 1 MB of schema

@@ -18,11 +18,11 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.transforms.environments import Environment
 
+from pipelines.command_line.runner_options import PORTABLE
+from pipelines.command_line.runners import Submission
 from pipelines.graph import build
-from pipelines.pass_through import PORTABLE
-from pipelines.runners import Submission
 from transforms import Plan, RunContext, Settings, SourceFile, Unit
-from transforms.run.plan_files import PlanFiles
+from transforms.output.plan_files import PlanFiles
 
 GROUP_BY_KEY, FLATTEN = "beam:transform:group_by_key:v1", "beam:transform:flatten:v1"
 PICKLED = "beam:transform:pickled_python:v1"

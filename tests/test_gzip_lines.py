@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from transforms.mixpanel import gzip_lines
-from transforms.mixpanel.gzip_lines import GzipLines, decompress
+from transforms.mixpanel import ndjson
+from transforms.mixpanel.ndjson import GzipLines, decompress
 
 PIECES = [b'{"a":1}\n' * 40, b"", b'{"b":"%s"}\n' % (b"xyz" * 3000), b'{"a":1}\n' * 3]
 
@@ -39,13 +39,13 @@ def test_one_stream_that_is_not_the_usual_one_changes_nothing(
 ) -> None:
     expected = member()
     assert decompress(expected) == b"".join(PIECES)
-    usual, made = gzip_lines.isal_zlib.compressobj, 0
+    usual, made = ndjson.isal_zlib.compressobj, 0
 
     def made_now(*arguments: Any, **named: Any) -> Any:
         nonlocal made
         made += 1
         return _Odd() if made - 1 in odd else usual(*arguments, **named)
 
-    monkeypatch.setattr(gzip_lines.isal_zlib, "compressobj", made_now)
+    monkeypatch.setattr(ndjson.isal_zlib, "compressobj", made_now)
     assert member() == expected
     assert made == (3 if 0 in odd or 1 in odd else 2)

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from pipelines import local_run
-from pipelines.failures import worker_lost
-from pipelines.options import UsageError, parse
+from pipelines.command_line.failures import worker_lost
+from pipelines.command_line.options import UsageError, parse
+from pipelines.launch import local
 from tests.mutants import number
 from tests.small_exports import MARKER, NOW, avro, path, rows, with_fields, write
 from tests.whole_run import ROOT, read_output, run_in_process
-from transforms.currents import decode as decode_module
-from transforms.currents.codecs import CODECS, TooLarge, decompress
-from transforms.currents.container import Container, Damage, read_container
-from transforms.currents.decode import Chunk, decode
-from transforms.run import progress
+from transforms.avro import decode as decode_module
+from transforms.avro.codecs import CODECS, TooLarge, decompress
+from transforms.avro.container import Container, Damage, read_container
+from transforms.avro.decode import Chunk, decode
+from transforms.telemetry import progress
 
 EMPTY: dict[str, Any] = {"type": "record", "name": "Nothing", "fields": []}
 CHAIN = {"type": "record", "name": "Chain", "fields": [{"name": "next", "type": ["null", "Chain"]}]}
@@ -337,13 +337,16 @@ def test_the_file_of_the_process_that_went_is_told_and_no_other(
 ) -> None:
     monkeypatch.setenv(progress.FOLDER_VARIABLE, str(tmp_path))
     program = (
-        "import os, sys; from transforms.run import progress; progress.reading(sys.argv[1]); os.kill(os.getpid(), 9)"
+        "import os, sys\n"
+        "from transforms.telemetry import progress\n"
+        "progress.reading(sys.argv[1])\n"
+        "os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", program, "in/heavy.avro"], cwd=ROOT, check=False)
     assert done.returncode == -9
     progress.reading("in/other.avro")
     assert sorted(progress.files_read(str(tmp_path)).values()) == ["in/heavy.avro", "in/other.avro"]
-    assert local_run.file_of_the_lost() == "in/heavy.avro"
-    message = worker_lost(-9, "", local_run.file_of_the_lost())
+    assert local.file_of_the_lost() == "in/heavy.avro"
+    message = worker_lost(-9, "", local.file_of_the_lost())
     assert message.startswith("a worker process was killed")
     assert "while it was reading in/heavy.avro: run the same command with --workers 1" in message

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pipelines import currents_to_mixpanel as command
+from pipelines.command_line.flags import UsageError
+from pipelines.command_line.options import parse
 from pipelines.currents_to_mixpanel import main
-from pipelines.flags import UsageError
-from pipelines.options import parse
 from tests import oracle
 from tests.small_exports import NOW, OPEN, avro, path, write
 from tests.whole_run import Actual, compare, flags, read_output

@@ -99,8 +99,8 @@ def test_a_killed_worker_fails_the_run_in_one_line(undisturbed: Source, tmp_path
 _ENDLESS = """
 import logging
 logging.disable(logging.CRITICAL)
-import transforms.reading
-transforms.reading.gather = lambda *_: time.sleep(600)
+import transforms.read_ids
+transforms.read_ids.gather = lambda *_: time.sleep(600)
 """
 
 
@@ -204,7 +204,7 @@ def _workers(launcher: int) -> list[psutil.Process]:
         return [
             child
             for child in psutil.Process(launcher).children(recursive=True)
-            if "pipelines.worker" in " ".join(child.cmdline())
+            if "pipelines.launch.worker" in " ".join(child.cmdline())
         ]
     except psutil.NoSuchProcess:
         return []

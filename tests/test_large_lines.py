@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from transforms.currents.decode import _most_bytes
+from transforms.avro.decode import _most_bytes
 from transforms.mixpanel.events import drop_too_large
 from transforms.mixpanel.limits import EVENT_BYTES
 

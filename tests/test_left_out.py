@@ -12,7 +12,7 @@ from transforms.currents import listing
 from transforms.currents.left_out import Kind, LeftOut, kind_of
 from transforms.currents.listing import discover, survey
 from transforms.currents.paths import NoFiles, UnfitInput
-from transforms.run import not_read
+from transforms.report import not_read
 from transforms.stores.store import Entry, join, store_for
 
 HOUR = 1_743_526_800  # 2025-04-01T17:00:00Z

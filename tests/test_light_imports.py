@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.light_imports import light_imports
+from pipelines.launch.light_imports import light_imports
 from tests.random_exports import NOW, random_export, write_export
 from tests.whole_run import ROOT
 
@@ -49,15 +49,17 @@ print("loaded:", {_LOADED})
 
 
 def test_a_worker_process_loads_none_of_them() -> None:
-    program = f"import pipelines.worker as worker\nworker.prepare()\nprint({_LOADED}, 'apache_beam' in sys.modules)"
+    program = (
+        f"import pipelines.launch.worker as worker\nworker.prepare()\nprint({_LOADED}, 'apache_beam' in sys.modules)"
+    )
     assert python(program) == "[] True\n"
 
 
 def test_the_stores_find_their_clients_afterwards() -> None:
     program = f"""
-from pipelines.light_imports import light_imports
+from pipelines.launch.light_imports import light_imports
 with light_imports():
-    from pipelines.local_run import run_locally
+    from pipelines.launch.local import run_locally
 from transforms.stores import azure, gcs, s3
 print({_LOADED})
 """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.test_left_out import counts, listed, make
-from transforms.run import not_read
+from transforms.report import not_read
 from transforms.stores.local import LocalStore
 
 

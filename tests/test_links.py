@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.link_tables import as_strings
+from transforms.arrow.columns import bytewise_order
 from transforms.currents import catalog
-from transforms.identity.columns import bytewise_order
-from transforms.identity.ids import (
+from transforms.evidence.ids import (
     DEVICE_ID,
     DISALLOWED,
     EXTERNAL_USER_ID,
@@ -24,7 +24,7 @@ from transforms.identity.ids import (
     sent_by_connector,
     usable,
 )
-from transforms.identity.links import (
+from transforms.evidence.links import (
     LINKS,
     NO_PROFILE,
     UnitIds,
@@ -225,7 +225,7 @@ def test_links_of_rows(seed: int, event_type: str, monkeypatch: pytest.MonkeyPat
     absent = set(random.Random(seed).sample(columns, 2)) if seed % 4 == 0 else set()
     expected, nodes = links_by_hand(event_type, [{**row, **dict.fromkeys(absent)} for row in rows])
     for at_once, size in ((1 << 18, 1000), (1 << 18, 3), (4, 3)):
-        monkeypatch.setattr("transforms.identity.links._ROWS_AT_ONCE", at_once)
+        monkeypatch.setattr("transforms.evidence.links._ROWS_AT_ONCE", at_once)
         said = take_rows(event_type, rows, absent, size)
         assert said.links.schema.equals(LINKS)
         assert as_dict(as_strings(said.names, said.links)) == expected

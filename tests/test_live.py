@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import live
-from pipelines.live import Live
-from transforms.run import progress
+from pipelines.launch import progress_line
+from pipelines.launch.progress_line import Live
 from transforms.settings import Plan
+from transforms.telemetry import progress
 
 PLAN = Plan.for_input(units=10, files=1000, input_bytes=1 << 20)
 
@@ -86,14 +86,14 @@ def test_an_export_without_rows_has_a_line_too(totals: dict[str, tuple[int, int]
     ("seconds", "text"), [(0.4, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (3660, "1 h 1 min")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert live._duration(seconds) == text
+    assert progress_line._duration(seconds) == text
 
 
 def test_plain_lines_where_the_output_is_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert live._PLAIN_SECONDS == 10
-    monkeypatch.setattr(live, "_PLAIN_SECONDS", 0.02)
+    assert progress_line._PLAIN_SECONDS == 10
+    monkeypatch.setattr(progress_line, "_PLAIN_SECONDS", 0.02)
     shown = Live(str(tmp_path), PLAN)
     shown.start()
     time.sleep(0.3)
@@ -114,9 +114,9 @@ class Terminal(io.StringIO):
 def test_one_line_in_a_terminal_gone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    assert live._columns() == 80
-    monkeypatch.setattr(live, "_columns", lambda: 40)
-    monkeypatch.setattr(live, "_LIVE_SECONDS", 0.02)
+    assert progress_line._columns() == 80
+    monkeypatch.setattr(progress_line, "_columns", lambda: 40)
+    monkeypatch.setattr(progress_line, "_LIVE_SECONDS", 0.02)
     shown = Live(str(tmp_path), PLAN)
     shown.start()
     time.sleep(0.4)

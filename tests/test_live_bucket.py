@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from pipelines import currents_to_mixpanel as command
-from pipelines import options
-from pipelines.inputs import split_inputs
+from pipelines.command_line import options
+from pipelines.command_line.inputs import split_inputs
 from tests.small_exports import avro, path, rows, write
 from tests.whole_run import read_output
-from transforms.run.claims import claim
+from transforms.output.claims import claim
 from transforms.settings import Settings
 
 NOON = 1_770_120_000  # 2026-02-03T12:00:00Z
@@ -39,7 +39,7 @@ def at(moment: float, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def killed(argv: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transforms.run.report.finish", _fail)
+        patch.setattr("transforms.report.figures.finish", _fail)
         patch.setattr(command, "release", _nothing)
         assert command.main(argv) == 1
 

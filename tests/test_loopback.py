@@ -15,7 +15,7 @@ import pytest
 from tests.several_units import Source, published, run
 from tests.small_cluster import ended, job_server, submit, wait_for
 from tests.tools import require
-from transforms.run.publication import MANIFEST
+from transforms.output.publication import MANIFEST
 
 
 def test_prism_with_the_steps_in_this_process_publishes_the_same(undisturbed: Source, tmp_path: Path) -> None:
@@ -75,13 +75,13 @@ import logging
 logging.disable(logging.CRITICAL)
 """
 _UNHURRIED = f"""{_QUIET}
-import transforms.formatting
-_at_once = transforms.formatting.publish_file
+import transforms.format_events
+_at_once = transforms.format_events.publish_file
 def slowly(*arguments):
     written = _at_once(*arguments)
     time.sleep(1.5)
     return written
-transforms.formatting.publish_file = slowly
+transforms.format_events.publish_file = slowly
 """
 
 
@@ -113,7 +113,7 @@ def test_a_job_server_that_dies_is_not_waited_for_and_its_job_not_given_up(undis
     output = tmp_path / "out"
     with job_server(tmp_path) as server:
         flags = ("--runner=PortableRunner", "--environment_type=LOOPBACK", f"--job_endpoint={server.endpoint}")
-        impatient = "import pipelines.cluster_run\npipelines.cluster_run._SILENCE_SECONDS = 2.0\n"
+        impatient = "import pipelines.launch.remote\npipelines.launch.remote._SILENCE_SECONDS = 2.0\n"
         job = submit(tmp_path, source, output, *flags, patch=_UNHURRIED + impatient)
         wait_for(lambda: list(output.glob("events/*.gz")), 120, "the first shard")
     status, _, error = ended(job, 60)
@@ -130,7 +130,7 @@ def test_a_job_server_that_dies_is_not_waited_for_and_its_job_not_given_up(undis
 
 
 def test_a_job_that_only_says_that_it_is_done_is_not_believed(undisturbed: Source, tmp_path: Path) -> None:
-    lost = _QUIET + "import pipelines.cluster_run\npipelines.cluster_run.run_elsewhere = lambda *_: True\n"
+    lost = _QUIET + "import pipelines.launch.remote\npipelines.launch.remote.run_elsewhere = lambda *_: True\n"
     job = submit(tmp_path, undisturbed[0], tmp_path / "out", "--runner=PrismRunner", patch=lost)
     status, out, error = ended(job)
     assert (status, out) == (1, "")

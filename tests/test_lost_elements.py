@@ -12,21 +12,31 @@ import pytest
 
 from tests.random_exports import random_export, write_export
 from tests.several_units import cut_small, run
-from transforms import formatting, publishing, resolving, settings, sharding
-from transforms.elements import KINDS, unnumbered, untagged
-from transforms.identity import told
-from transforms.identity.links import split
-from transforms.identity.repeats import split_answer
+from transforms import (
+    answer_units,
+    count_persons,
+    find_repeats,
+    format_events,
+    publish_run,
+    resolve_identities,
+    settings,
+    unique_links,
+    write_profiles,
+)
+from transforms.currents.repeats import split_answer
+from transforms.evidence.links import split
+from transforms.messages import told
+from transforms.messages.elements import KINDS, unnumbered, untagged
 
 RECEIVERS: dict[type[beam.DoFn], str] = {
-    sharding._UniqueLinks: "unique links",
-    resolving._Resolve: "resolve",
-    sharding._Answer: "answer",
-    resolving._FindRepeats: "repeats",
-    formatting._FormatUnit: "format",
-    publishing._WriteProfiles: "profiles",
-    publishing._CountPersons: "persons",
-    publishing._Publish: "publish",
+    unique_links._UniqueLinks: "unique links",
+    resolve_identities._Resolve: "resolve",
+    answer_units._Answer: "answer",
+    find_repeats._FindRepeats: "repeats",
+    format_events._FormatUnit: "format",
+    write_profiles._WriteProfiles: "profiles",
+    count_persons._CountPersons: "persons",
+    publish_run._Publish: "publish",
 }
 MET = [
     ("unique links", "links"), ("resolve", "links"), ("answer", "profiles asked for"),
@@ -82,11 +92,11 @@ def test_nor_may_a_part_of_a_long_answer_be(
     kind: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(told, "split", functools.partial(split, max_bytes=300))
-    monkeypatch.setattr(resolving.repeats, "split_answer", functools.partial(split_answer, max_rows=1))
-    process = formatting._FormatUnit.process
+    monkeypatch.setattr(find_repeats.repeats, "split_answer", functools.partial(split_answer, max_rows=1))
+    process = format_events._FormatUnit.process
     met: list[int] = []
 
-    def faulty(self: formatting._FormatUnit, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+    def faulty(self: format_events._FormatUnit, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
         items = sorted(element[1], key=lambda item: _counts_for(item, kind))
         if not met and _counts_for(items[1], kind) < 1 << 32:
             met.append(_counts_for(items[0], kind))
@@ -94,7 +104,7 @@ def test_nor_may_a_part_of_a_long_answer_be(
             items = items[1 - times // 2 :]
         return process(self, (element[0], items))
 
-    monkeypatch.setattr(formatting._FormatUnit, "process", faulty)
+    monkeypatch.setattr(format_events._FormatUnit, "process", faulty)
     write_export(random_export(3, too_large=False), tmp_path / "in")
     assert run(tmp_path / "in", tmp_path / "out") == 1
     assert "the runner lost or doubled elements" in capsys.readouterr().err

@@ -13,11 +13,11 @@ from tests.kruskal_by_hand import Clusters, Link
 from tests.link_tables import Row as LinkRow
 from tests.link_tables import source_of
 from tests.test_arrivals import DAY, Row, by_hand
-from transforms.identity.certificate import certify
+from transforms.evidence.sources import by_profile, pack_source
 from transforms.identity.forest import resolve
 from transforms.identity.gathering import Gathered
+from transforms.identity.invariants import certify
 from transforms.identity.resolution import RESOLVED_LINKS, Resolution
-from transforms.identity.sources import by_profile, pack_source
 
 PROFILES = ["P", "p", "same", "é", "\uffff", "\U0001f600"]  # in bytewise order, as those below
 DEVICES = ["d", "same"]

@@ -16,7 +16,7 @@ from tests.faulty_proxy import Faults, FaultyProxy
 from tests.several_units import Source, let_go, run, start
 from tests.test_object_stores import fetched
 from tests.whole_run import read_output
-from transforms.run.folder import MANIFEST
+from transforms.output.folder import MANIFEST
 from transforms.stores.store import join, store_for
 
 pytestmark = pytest.mark.usefixtures("small_units")

@@ -17,7 +17,7 @@ from tests.emulators import Emulator, download, upload
 from tests.faulty_proxy import Faults, FaultyProxy
 from tests.several_units import Source, published, run
 from tests.small_exports import OPEN, avro, rows, write
-from transforms.run.folder import MANIFEST
+from transforms.output.folder import MANIFEST
 from transforms.stores.objects import ObjectStore
 from transforms.stores.store import Entry, join, store_for
 

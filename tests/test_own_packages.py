@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.failures import worker_lost
+from pipelines.command_line.failures import worker_lost
 from tests.several_units import FLAGS, UNIT_FILES, Source, published
 from tests.whole_run import ROOT
 
@@ -81,7 +81,7 @@ def test_another_package_in_the_place_of_one_of_these_is_named_with_its_place(in
     assert str(installed) in done.stderr
     assert done.stderr.count("\n") == 1
 
-    done = run([sys.executable, "-c", "import pipelines.options"], foreign, installed)
+    done = run([sys.executable, "-c", "import pipelines.command_line.options"], foreign, installed)
     assert f"ImportError: another package is imported under the name transforms, from {foreign}" in done.stderr
 
 
@@ -105,7 +105,7 @@ def test_a_worker_that_cannot_start_is_told_from_one_that_was_killed(
     shutil.copytree(installed, broken)
     # The launcher has imported it already when the file changes.
     module = str(broken / "pipelines" / "graph.py")
-    patch = f"import pipelines.local_run\nopen({module!r}, 'w').write('import no_such_library')"
+    patch = f"import pipelines.launch.local\nopen({module!r}, 'w').write('import no_such_library')"
     source, _ = undisturbed
     done = run(command(source.resolve(), tmp_path / "out", "--workers=2", *more, patch=patch), tmp_path, broken)
     assert done.returncode == 1, done.stderr

@@ -13,7 +13,7 @@ import pytest
 from tests.packaging_metadata import constraints, normalised, project
 from tests.tools import require, require_module
 from tests.whole_run import ROOT
-from transforms.run.versions import output_versions
+from transforms.output.versions import output_versions
 
 
 def test_the_one_version_stands_in_pyproject_and_setup_py_adds_nothing() -> None:

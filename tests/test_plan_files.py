@@ -15,13 +15,13 @@ from tests import test_second_look as second_look
 from tests.several_units import Source, let_go, looks_finished, published, run, start
 from transforms.currents.listing import survey
 from transforms.currents.paths import Unit
-from transforms.run import plan_files
-from transforms.run.plan_files import PlanFiles, hand_out, read_units
+from transforms.output import plan_files
+from transforms.output.plan_files import PlanFiles, hand_out, read_units
 from transforms.stores.store import StoreError
 
 SESSION = second_look.SESSION
 SMALL = """
-from transforms.run import plan_files
+from transforms.output import plan_files
 plan_files.INLINE_BYTES = 0
 plan_files._FILE_BYTES = 600
 """

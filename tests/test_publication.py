@@ -16,8 +16,8 @@ from tests.several_units import Source, let_go, looks_finished, published, run, 
 from tests.whole_run import read_output
 from transforms.currents.listing import Export
 from transforms.currents.paths import SourceFile
-from transforms.run import publication
-from transforms.run.claims import claim_digest
+from transforms.output import publication
+from transforms.output.claims import claim_digest
 from transforms.settings import Settings
 from transforms.stores import local
 from transforms.stores.store import StoreError
@@ -60,7 +60,7 @@ def test_an_equal_run_takes_over_the_clock_and_a_different_one_is_refused(
     source, _ = undisturbed
     argv = [f"--input={source}", f"--output={tmp_path / 'out'}", "--max_reject_share=1"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transforms.run.report.finish", _fail)
+        patch.setattr("transforms.report.figures.finish", _fail)
         patch.setattr(command, "release", _nothing)  # as if it had been killed
         assert command.main(argv) == 1
     begun = json.loads((tmp_path / "out" / "_claim.json").read_bytes())
@@ -86,7 +86,7 @@ def test_the_folder_of_a_failed_run_is_free_for_another(undisturbed: Source, tmp
     source, expected = undisturbed
     output = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transforms.run.report.finish", _fail)
+        patch.setattr("transforms.report.figures.finish", _fail)
         assert run(source, output, "--tag=failed") == 1
     assert json.loads((output / "_claim.json").read_bytes())["failed"] is True
     assert not looks_finished(output)
@@ -99,7 +99,7 @@ def test_a_failed_run_is_finished_by_the_same_command(undisturbed: Source, tmp_p
     source, expected = undisturbed
     output = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transforms.run.report.finish", _fail)
+        patch.setattr("transforms.report.figures.finish", _fail)
         assert run(source, output) == 1
     assert run(source, output) == 0
     assert published(output) == expected
@@ -129,7 +129,7 @@ def test_a_finished_folder_is_refused_and_overwrite_removes_its_manifest_first(
 
     monkeypatch.setattr(local.LocalStore, "delete", recorded)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transforms.reading.gather", _fail)
+        patch.setattr("transforms.read_ids.gather", _fail)
         assert run(source, output, "--overwrite") == 1
     assert deleted[0] == str(output / "_manifest.json")
     assert not looks_finished(output)
@@ -228,7 +228,7 @@ def test_a_run_whose_folder_is_taken_by_force_leaves_it_alone(
         finish(*arguments)
 
     monkeypatch.setattr(local.LocalStore, "put_if_absent", put_after_the_other)
-    monkeypatch.setattr("transforms.run.report.finish", finish_after_the_other)
+    monkeypatch.setattr("transforms.report.figures.finish", finish_after_the_other)
     assert run(source, output, *loser_flags) == 1
     message = capsys.readouterr().err
     assert "was taken by another run" in message or "holds other bytes" in message

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import flags, sample_export
+from pipelines.command_line import flags
 from pipelines.delivery import flags as delivery_flags
+from pipelines.sample_export import __main__ as sample_export
 from tests.mixpanel_rules import check_deletion, check_event, check_profile
 from tests.packaging_metadata import project
 from tests.small_exports import avro, path, write

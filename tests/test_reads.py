@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from transforms.stores import reads
-from transforms.stores.reads import read_all
+from transforms.stores import prefetch
+from transforms.stores.prefetch import read_all
 from transforms.stores.store import Changed, Entry
 
 
@@ -48,7 +48,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> SlowStore:
     def store_for(path: str) -> SlowStore:
         return slow
 
-    monkeypatch.setattr(reads, "store_for", store_for)
+    monkeypatch.setattr(prefetch, "store_for", store_for)
     return slow
 
 
@@ -64,7 +64,7 @@ def test_contents_come_in_the_order_asked_for(store: SlowStore, concurrency: int
 
 
 def test_no_more_bytes_wait_than_may(store: SlowStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reads, "BYTES_AHEAD", 1000)
+    monkeypatch.setattr(prefetch, "BYTES_AHEAD", 1000)
     wanted = entries(60, 300)
     for entry, _ in zip(wanted, read_all(wanted, 32), strict=True):
         store.took(entry)
@@ -74,7 +74,7 @@ def test_no_more_bytes_wait_than_may(store: SlowStore, monkeypatch: pytest.Monke
 
 
 def test_a_file_above_the_bound_is_read_alone(store: SlowStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reads, "BYTES_AHEAD", 1000)
+    monkeypatch.setattr(prefetch, "BYTES_AHEAD", 1000)
     assert len(list(read_all(entries(5, 5000), 32))) == 5
     assert store.most == 1
 

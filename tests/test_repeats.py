@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.identity.repeats import (
+from transforms.currents.repeats import (
     NO_REPEATS,
     find_repeats,
     keys,

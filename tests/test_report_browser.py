@@ -11,7 +11,7 @@ import pytest
 
 from tests.report_example import OUTCOMES, example, hostile
 from tests.tools import require, require_module
-from transforms.run.report_html import render
+from transforms.report.page import render
 
 # Elements that reach beyond the page, but for those in a box that scrolls by itself or cuts them off.
 OVERFLOWING = """

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.report_example import HOSTILE, OUTCOMES, example, hostile
-from transforms.run import report_charts, report_markup
-from transforms.run.report_html import render
+from transforms.report import charts as report_charts
+from transforms.report import markup
+from transforms.report.page import render
 
 VOID = {"meta", "link", "wbr", "br"}
 
@@ -168,14 +169,14 @@ def test_hostile_text_stays_text() -> None:
     ],
 )
 def test_shortened(text: str, shown: str) -> None:
-    assert report_markup.shortened(text) == shown
+    assert markup.shortened(text) == shown
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_of_hostile_text_loses_no_sign(text: str) -> None:
-    page = Page(report_markup.code(text) + f'<i title="{report_markup.escaped(text)}"></i>')
-    assert page.text == report_markup.shortened(text)
-    assert page.all("i")[0]["title"] == report_markup.shortened(text)
+    page = Page(markup.code(text) + f'<i title="{markup.escaped(text)}"></i>')
+    assert page.text == markup.shortened(text)
+    assert page.all("i")[0]["title"] == markup.shortened(text)
 
 
 @pytest.mark.parametrize(
@@ -183,21 +184,21 @@ def test_markup_of_hostile_text_loses_no_sign(text: str) -> None:
     [(0, "0"), (1234567, "1,234,567"), (0.99987, "0.99987"), (1234.56, "1,234.6"), (None, "–"), (float("nan"), "–")],
 )
 def test_number(value: object, shown: str) -> None:
-    assert report_markup.number(value) == shown
+    assert markup.number(value) == shown
 
 
 def test_share_is_never_rounded_to_nothing_or_all() -> None:
-    assert [report_markup.share(part, 100_000) for part in (0, 1, 25_000, 99_999, 100_000)] == [
+    assert [markup.share(part, 100_000) for part in (0, 1, 25_000, 99_999, 100_000)] == [
         "0 %", "< 0.1 %", "25 %", "> 99.9 %", "100 %",
     ]  # fmt: skip
-    assert report_markup.share(1, 0) == "–"
+    assert markup.share(1, 0) == "–"
 
 
 def test_duration_and_size() -> None:
-    assert [report_markup.duration(s) for s in (0.42, 22.8, 59.97, 192, 7500)] == [
+    assert [markup.duration(s) for s in (0.42, 22.8, 59.97, 192, 7500)] == [
         "0.42 s", "22.8 s", "1 min 00 s", "3 min 12 s", "2 h 05 min",
     ]  # fmt: skip
-    assert [report_markup.size(n) for n in (812, 2_310_004, 1_482_330_112, 5 * 10**15)] == [
+    assert [markup.size(n) for n in (812, 2_310_004, 1_482_330_112, 5 * 10**15)] == [
         "812 bytes", "2.31 MB", "1.48 GB", "5,000.0 TB",
     ]  # fmt: skip
 

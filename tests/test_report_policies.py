@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from transforms.run.report_policies import device_policies, in_order, policy_warnings
+from transforms.report.policies import device_policies, in_order, policy_warnings
 
 
 def line(policy: str, stay: float | str | None = None, **figures: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import create_runner
 
-from pipelines import flags, options
-from pipelines.pass_through import DATAFLOW, DIRECT, FLINK, GROUPS, OPTIONS, OWN, PORTABLE, PRISM, RUNNERS_OF, SPARK
-from pipelines.runners import RUNNERS
+from pipelines.command_line import flags, options, runner_options
+from pipelines.command_line.runner_options import DATAFLOW, DIRECT, FLINK, GROUPS, PORTABLE, PRISM, SPARK
+from pipelines.command_line.runners import RUNNERS
 from tests.test_command_line import refusal
 from tests.whole_run import ROOT
 
@@ -231,13 +231,13 @@ def test_a_setup_file_needs_setuptools_here(
 # Whose options are whose
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", runner_options.OPTIONS)
 def test_an_option_of_one_runner_is_refused_for_another(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    option = OPTIONS[name]
+    option = runner_options.OPTIONS[name]
     value = option.choices[0] if option.choices else "1"
     flag = option.flag if option.kind == "switch" else f"{option.flag}={value}"
     for runner in RUNNERS:
-        if runner not in RUNNERS_OF[name]:
+        if runner not in runner_options.RUNNERS_OF[name]:
             message = refusal(capsys, *LOCAL, f"--runner={runner}", flag)
             assert f"--{name} is an option of " in message
             assert f"and this is {runner}" in message
@@ -261,7 +261,7 @@ def test_all_that_is_let_through_is_known_to_beam_and_documented_by_help() -> No
         assert f"options of {group.title}" in text
         for option in group.options:
             for name in (option.name, *option.aliases):
-                assert name in OWN or f"--{name}" in known, name
+                assert name in runner_options.OWN or f"--{name}" in known, name
                 assert f"--{name}" in text
             assert len(option.help) >= 10
 
@@ -386,8 +386,8 @@ def test_the_documentation_has_each_option_as_help_does() -> None:
     page = (ROOT / "docs" / "runners.md").read_text("utf-8")
     text = page.partition("## Options of the runners")[2]
     documented = dict(re.findall(r"^\| `--(\w+)[^|]*` \| (.+) \|$", text, re.MULTILINE))
-    assert list(documented) == list(OPTIONS)
-    for name, option in OPTIONS.items():
+    assert list(documented) == list(runner_options.OPTIONS)
+    for name, option in runner_options.OPTIONS.items():
         assert documented[name].replace("`", "") == option.help
     for group in GROUPS:
         assert f"### Options of {group.title}\n" in text

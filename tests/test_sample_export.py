@@ -17,9 +17,9 @@ from typing import Any
 import fastavro
 import pytest
 
-from pipelines import sample_export
-from pipelines.sample import people
-from pipelines.sample.funnels import FUNNELS, parse
+from pipelines.sample_export import __main__ as sample_export
+from pipelines.sample_export import people
+from pipelines.sample_export.funnels import FUNNELS, parse
 from transforms.currents import catalog
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ from tests.whole_run import ROOT
 _PROGRAM = """
 import json, sys, tempfile, time
 from transforms.currents import catalog, listing
-from transforms.run import plan_files
+from transforms.output import plan_files
 from transforms.settings import Plan
 from transforms.stores.local import LocalStore
 from transforms.stores.store import Entry, store_for

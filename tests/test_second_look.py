@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.exit_status import Status
+from pipelines.command_line.exit_status import Status
 from tests import oracle, small_exports
 from tests.small_exports import NOW
 from tests.whole_run import Actual, read_output, run_in_process

@@ -67,8 +67,8 @@ def test_every_verb_ends_with_130_by_either_signal(module: str, by: signal.Signa
 @pytest.mark.parametrize("module", STEPS)
 def test_a_verb_that_does_not_hear_the_signal_is_ended_in_time(module: str, tmp_path: Path) -> None:
     step, argv = STEPS[module]
-    patch = "import pipelines.interruption\nassert pipelines.interruption.LAST_SECONDS < 10\n"
-    patch += "pipelines.interruption.LAST_SECONDS = 0.2"
+    patch = "import pipelines.command_line.interruption\nassert pipelines.command_line.interruption.LAST_SECONDS < 10\n"
+    patch += "pipelines.command_line.interruption.LAST_SECONDS = 0.2"
     driver = _DRIVER.format(module=module, step=step, wait=_DEAF, patch=patch)
     done = interrupted([sys.executable, "-c", driver, *argv, "--json"], signal.SIGTERM, tmp_path)
     assert done.returncode == 130
@@ -79,7 +79,9 @@ def test_a_verb_that_does_not_hear_the_signal_is_ended_in_time(module: str, tmp_
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    "argv", [["-m", "pipelines.currents_to_mixpanel"], ["-m", "pipelines.verbs", "sample"]], ids=["module", "verb"]
+    "argv",
+    [["-m", "pipelines.currents_to_mixpanel"], ["-m", "pipelines.command_line.verbs", "sample"]],
+    ids=["module", "verb"],
 )
 def test_an_interruption_while_the_modules_are_imported_begins_nothing(
     argv: list[str], by: signal.Signals, tmp_path: Path
@@ -102,7 +104,7 @@ def test_nobody_who_reads_the_object_changes_no_status(verb: str, tmp_path: Path
     }[verb]
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "pipelines.verbs", verb, *argv, "--json"], cwd=tmp_path, stdout=full,
+            [sys.executable, "-m", "pipelines.command_line.verbs", verb, *argv, "--json"], cwd=tmp_path, stdout=full,
             stderr=subprocess.PIPE, text=True, check=False, timeout=120, env={"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

@@ -12,14 +12,14 @@ import pytest
 
 from tests.link_tables import as_strings, graph_of, source_of
 from tests.test_links import PATHS, Row, as_dict
-from transforms.accounting import AccountingError
-from transforms.identity import tables as module
+from transforms.arrow.numbering import Numbering
+from transforms.evidence import tables as module
+from transforms.evidence.links import LINKS, split
+from transforms.evidence.sources import by_profile, pack_source, place_of, unpack_source
+from transforms.evidence.tables import LinkTable
 from transforms.identity.gathering import Gathered
 from transforms.identity.graph import undirected
-from transforms.identity.links import LINKS, split
-from transforms.identity.numbering import Numbering
-from transforms.identity.sources import by_profile, pack_source, place_of, unpack_source
-from transforms.identity.tables import LinkTable
+from transforms.telemetry.tally import AccountingError
 
 
 def random_links(seed: int) -> list[Row]:
@@ -51,7 +51,7 @@ def test_unique_links_do_not_depend_on_order_or_blocks(seed: int, monkeypatch: p
         expected[key] = (min(evidence, least), max(last, row["last"]))
     nodes = {(kind, name) for rank, a, b in expected for kind, name in ((2, a), ((1, 2, 0, 0)[rank], b))}
     for compaction, ids_at_once in ((2, 1), (1000, 1 << 20), (2, 1 << 20)):
-        monkeypatch.setattr("transforms.identity.tables._ROWS_A_COMPACTION", compaction)
+        monkeypatch.setattr("transforms.evidence.tables._ROWS_A_COMPACTION", compaction)
         monkeypatch.setattr("transforms.identity.gathering._IDS_AT_ONCE", ids_at_once)
         sources = [source_of(rows[at : at + size]) for at in range(0, len(rows), size)]
         parts = [part for number, source in enumerate(sources) for part in pack_source(number, source)]
@@ -119,8 +119,8 @@ def test_a_source_travels_in_parts_that_say_the_same(monkeypatch: pytest.MonkeyP
         for rank in (0, 1, 2) * 50
     ]
     source = source_of(rows, [(1, "alone"), (3, "asked")], deleted=[rows[7]["a"], "gone"])
-    monkeypatch.setattr("transforms.identity.sources.MAX_BLOCK", 2000)
-    monkeypatch.setattr("transforms.identity.sources.split", functools.partial(split, max_bytes=2000))
+    monkeypatch.setattr("transforms.evidence.sources.MAX_BLOCK", 2000)
+    monkeypatch.setattr("transforms.evidence.sources.split", functools.partial(split, max_bytes=2000))
     parts = pack_source(7, source)
     assert len(parts) >= 5
     assert max(map(len, parts)) < 4500

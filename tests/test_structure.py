@@ -23,7 +23,19 @@ from transforms import Plan, RunContext, Settings, SourceFile, Unit
 
 BEAM_MODULES = {
     f"transforms.{name}"
-    for name in ("reading", "resolving", "sharding", "formatting", "publishing", "stores.beam_files")
+    for name in (
+        "read_plan",
+        "read_ids",
+        "unique_links",
+        "resolve_identities",
+        "answer_units",
+        "find_repeats",
+        "format_events",
+        "write_profiles",
+        "count_persons",
+        "publish_run",
+        "stores.beam_files",
+    )
 }
 LONGEST_FILE, LONGEST_TEST_FILE = 340, 400
 LONGEST_EXAMPLE = 15
@@ -157,7 +169,11 @@ def test_each_step_has_a_label_in_camel_case() -> None:
         assert STEP_LABEL.match(label), f"step [{label}] needs a label of its own, in CamelCase"
 
 
-ROOMS = ("stores", "currents", "identity", "mixpanel", "run", "delivery")
+ROOMS = (
+    *("arrow", "telemetry", "stores", "avro", "currents", "evidence", "identity"),
+    *("mixpanel", "messages", "output", "report", "delivery"),
+)
+MOST_MODULES = 13
 
 
 def test_data_flows_one_way_through_the_rooms() -> None:
@@ -168,3 +184,29 @@ def test_data_flows_one_way_through_the_rooms() -> None:
         later = {f"transforms.{room}" for room in ROOMS[ROOMS.index(parts[1]) + 1 :]}
         back = {module for module in imports(path) if ".".join(module.split(".")[:2]) in later}
         assert not back, f"{name} imports {sorted(back)}, which come after it: {' → '.join(ROOMS)}"
+
+
+PACKAGES = sorted(name for name, path in PRODUCT.items() if path.name == "__init__.py")
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGES if "." in name])
+def test_a_package_says_what_it_holds_and_what_to_read_first(name: str) -> None:
+    said = ast.get_docstring(tree(PRODUCT[name])) or ""
+    modules = {path.stem for path in PRODUCT[name].parent.glob("*.py")} - {"__init__"}
+    assert modules & set(re.findall(r"``(\w+)``", said)), f"{name} does not name the module to read first"
+    assert len(modules) <= MOST_MODULES, f"{name} has {len(modules)} modules: cut it by theme"
+
+
+def test_all_rooms_have_a_place_in_the_order() -> None:
+    assert {name.split(".")[1] for name in PACKAGES if name.startswith("transforms.")} == set(ROOMS)
+
+
+def test_the_architecture_names_every_module_and_none_that_is_gone() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:transforms|pipelines|benchmarks|tests)/[\w/]*\w\.(?:py|json))`", text))
+    gone = {path for path in named if not (ROOT / path).exists()}
+    assert not gone, f"docs/architecture.md names {sorted(gone)}, which are gone"
+    folders = tuple(re.findall(r"`((?:transforms|pipelines)/\w+/)`", text))
+    files = {path.relative_to(ROOT).as_posix() for path in PRODUCT.values() if path.name != "__init__.py"}
+    missing = {path for path in files - named if not path.startswith(folders)}
+    assert not missing, f"docs/architecture.md does not name {sorted(missing)}"

@@ -11,14 +11,14 @@ from typing import Any
 import grpc
 import pytest
 
-from pipelines import cluster_run
 from pipelines import currents_to_mixpanel as command
-from pipelines.failures import job_cause
-from pipelines.pass_through import DATAFLOW, FLINK, PORTABLE, PRISM
-from pipelines.runners import Submission, Unreachable, check_answers
+from pipelines.command_line.failures import job_cause
+from pipelines.command_line.runner_options import DATAFLOW, FLINK, PORTABLE, PRISM
+from pipelines.command_line.runners import Submission, Unreachable, check_answers
+from pipelines.launch import remote
 from tests.test_runners import SETUP, STORES
-from transforms import elements
-from transforms.run import report
+from transforms.messages import elements
+from transforms.report import figures
 
 # Whether anything is there
 
@@ -122,7 +122,7 @@ class _Job:
     ],
 )
 def test_what_an_interrupted_command_says_of_its_job(job: _Job, runner: str, said: str) -> None:
-    message = cluster_run._cancel(job, Submission(runner, {"job_endpoint": "a:1"}))
+    message = remote._cancel(job, Submission(runner, {"job_endpoint": "a:1"}))
     assert said in message
     assert "look at " in message
     assert "\n" not in message
@@ -135,9 +135,9 @@ def test_a_job_server_that_does_not_answer_holds_up_no_interruption(monkeypatch:
             time.sleep(600)
 
     asked = threading.Event()
-    assert cluster_run._CANCEL_SECONDS < 8
-    monkeypatch.setattr(cluster_run, "_CANCEL_SECONDS", -0.7)  # and a second
-    message = cluster_run._cancel(Deaf("RUNNING"), Submission(PORTABLE, {"job_endpoint": "a:1"}))
+    assert remote._CANCEL_SECONDS < 8
+    monkeypatch.setattr(remote, "_CANCEL_SECONDS", -0.7)  # and a second
+    message = remote._cancel(Deaf("RUNNING"), Submission(PORTABLE, {"job_endpoint": "a:1"}))
     assert asked.is_set()
     assert message == "interrupted, but the job could not be cancelled (no answer): look at a:1"
 
@@ -152,8 +152,8 @@ def test_processes_of_other_machines_count_as_others(monkeypatch: pytest.MonkeyP
     theirs = elements.process_key(7)
     elements._machine.cache_clear()
     assert mine != theirs
-    context = report.RunContext.__new__(report.RunContext)
+    context = figures.RunContext.__new__(figures.RunContext)
     object.__setattr__(context, "launcher_process", 0)
-    assert report._peak_memory(context, {"memory": {mine: 3, theirs: 4}}) == 7
+    assert figures._peak_memory(context, {"memory": {mine: 3, theirs: 4}}) == 7
     object.__setattr__(context, "launcher_process", os.getpid())
-    assert report._peak_memory(context, {"memory": {mine: 3}}) > 3  # the launcher's, who worked on no element
+    assert figures._peak_memory(context, {"memory": {mine: 3}}) > 3  # the launcher's, who worked on no element

@@ -11,10 +11,10 @@ import pytest
 from tests import several_units
 from tests.test_claims import FILES, check_published, held, names, place, reports, take, write
 from tests.test_second_look import SESSION, avro, put, row
-from transforms.run import claims
-from transforms.run.claims import NotOurs
-from transforms.run.folder import MANIFEST, Refused
-from transforms.run.publication import finish
+from transforms.output import claims
+from transforms.output.claims import NotOurs
+from transforms.output.folder import MANIFEST, Refused
+from transforms.output.publication import finish
 from transforms.stores.store import Conflict, join, store_for
 
 __all__ = ["place"]
@@ -136,10 +136,10 @@ def test_a_folder_that_changes_hands_meanwhile_is_not_begun_again(place: str, mo
 
 KILLED = """
 import signal
-from transforms.run import report
+from transforms.report import figures
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
-report.finish = die
+figures.finish = die
 """
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.sample_export import write_export
+from pipelines.sample_export.__main__ import write_export
 from transforms.currents.listing import discover
 from transforms.currents.paths import cut_units
-from transforms.identity.evidence import gather
+from transforms.evidence.unit_evidence import gather
 from transforms.identity.forest import resolve
 from transforms.identity.gathering import Gathered
 from transforms.identity.graph import Graph

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.exit_status import Status
+from pipelines.command_line.exit_status import Status
 from tests.small_exports import NOW, OPEN, SCHEMA, avro, rows, write
 from tests.test_report_html import Page
 from tests.whole_run import read_output, run_in_process

@@ -13,7 +13,7 @@ from tests.whole_run import ROOT
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "pipelines.verbs", *words]
+    argv = [sys.executable, "-m", "pipelines.command_line.verbs", *words]
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 

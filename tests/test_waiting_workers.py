@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from pipelines import currents_to_mixpanel as command
-from pipelines import waiting_workers
-from pipelines.waiting_workers import WaitingWorkers, default_workers
+from pipelines.launch import waiting_workers
+from pipelines.launch.waiting_workers import WaitingWorkers, default_workers
 from tests.several_units import Source, published, run
 from tests.whole_run import ROOT
 
@@ -31,7 +31,7 @@ def waiting_processes(parent: int) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(parent).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # also of one that has ended, and that nobody has waited for
-            if "pipelines.worker" in " ".join(child.cmdline()):
+            if "pipelines.launch.worker" in " ".join(child.cmdline()):
                 found.append(child)
     return found
 
@@ -89,7 +89,7 @@ def test_no_process_waits_on_once_there_is_nothing_to_wait_for(workers: WaitingW
 
 def test_nor_when_the_launcher_is_killed() -> None:
     program = (
-        "import time\nfrom pipelines.waiting_workers import WaitingWorkers\n"
+        "import time\nfrom pipelines.launch.waiting_workers import WaitingWorkers\n"
         "WaitingWorkers().begin(2)\nprint('begun', flush=True)\ntime.sleep(600)\n"
     )
     launcher = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE)

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pipelines import flags, pass_through, sample_export
+from pipelines.command_line import flags, runner_options
+from pipelines.command_line.exit_status import Status
 from pipelines.delivery import flags as delivery_flags
-from pipelines.exit_status import Status
+from pipelines.sample_export import __main__ as sample_export
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("docs/flags.md", "docs/failures.md", "docs/runners.md")
@@ -72,7 +73,7 @@ def _marked(text: str) -> str:
 
 def option_table(title: str) -> str:
     """A Markdown table of the options that are passed on to Beam for these runners."""
-    (group,) = (group for group in pass_through.GROUPS if group.title == title)
+    (group,) = (group for group in runner_options.GROUPS if group.title == title)
     lines = ["| option | meaning |", "|---|---|"]
     for option in group.options:
         value = f" {option.metavar}" if option.metavar else ""

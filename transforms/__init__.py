@@ -12,32 +12,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from transforms.answer_units import AnswerUnits
+    from transforms.count_persons import CountPersons
     from transforms.currents.listing import discover
     from transforms.currents.paths import SourceFile, Unit, cut_units
-    from transforms.elements import Keyed
-    from transforms.formatting import FormatEvents
-    from transforms.inspecting import rows_of
-    from transforms.publishing import CountPersons, Publish, WriteProfiles
-    from transforms.reading import ReadIds
-    from transforms.resolving import FindRepeats, ResolveIdentities
-    from transforms.run.claims import claim
-    from transforms.run.report import RunContext
+    from transforms.find_repeats import FindRepeats
+    from transforms.format_events import FormatEvents
+    from transforms.messages.elements import Keyed
+    from transforms.messages.inspecting import rows_of
+    from transforms.output.claims import claim
+    from transforms.publish_run import Publish
+    from transforms.read_ids import ReadIds
+    from transforms.read_plan import ReadPlan
+    from transforms.report.figures import RunContext
+    from transforms.resolve_identities import ResolveIdentities
     from transforms.settings import Plan, Settings
-    from transforms.sharding import AnswerUnits, UniqueLinks
+    from transforms.unique_links import UniqueLinks
+    from transforms.write_profiles import WriteProfiles
 else:
     _HOMES = {
         "transforms.currents.listing": ("discover",),
         "transforms.currents.paths": ("SourceFile", "Unit", "cut_units"),
-        "transforms.elements": ("Keyed",),
-        "transforms.formatting": ("FormatEvents",),
-        "transforms.inspecting": ("rows_of",),
-        "transforms.publishing": ("CountPersons", "Publish", "WriteProfiles"),
-        "transforms.reading": ("ReadIds",),
-        "transforms.resolving": ("FindRepeats", "ResolveIdentities"),
-        "transforms.run.claims": ("claim",),
-        "transforms.run.report": ("RunContext",),
+        "transforms.messages.elements": ("Keyed",),
+        "transforms.format_events": ("FormatEvents",),
+        "transforms.messages.inspecting": ("rows_of",),
+        "transforms.answer_units": ("AnswerUnits",),
+        "transforms.count_persons": ("CountPersons",),
+        "transforms.find_repeats": ("FindRepeats",),
+        "transforms.publish_run": ("Publish",),
+        "transforms.read_ids": ("ReadIds",),
+        "transforms.read_plan": ("ReadPlan",),
+        "transforms.resolve_identities": ("ResolveIdentities",),
+        "transforms.output.claims": ("claim",),
+        "transforms.report.figures": ("RunContext",),
         "transforms.settings": ("Plan", "Settings"),
-        "transforms.sharding": ("AnswerUnits", "UniqueLinks"),
+        "transforms.unique_links": ("UniqueLinks",),
+        "transforms.write_profiles": ("WriteProfiles",),
     }
 
     import importlib
@@ -61,6 +71,7 @@ __all__ = [
     "Plan",
     "Publish",
     "ReadIds",
+    "ReadPlan",
     "ResolveIdentities",
     "RunContext",
     "Settings",

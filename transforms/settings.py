@@ -9,6 +9,9 @@ import numpy as np
 EARLIEST_TIME = 31_536_000  # 1971-01-01T00:00:00Z: Mixpanel refuses what is older
 CLOCK_SKEW = 3_600  # seconds after now that Mixpanel still takes
 
+KEEP, DROP = "keep", "drop"
+CROWD_POLICIES = (KEEP, DROP)
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -71,7 +74,7 @@ class Plan:
 
 _BYTES_A_SHARD = 512 << 20
 # Every unit sends every shard something: with more of them the elements get too small, with fewer the groups too large
-# (``run/forecast.py`` tells both for ten billion rows).
+# (``benchmarks/shuffle_forecast.py`` works both out for ten billion rows).
 _MOST_SHARDS = 1024
 # Links are a tenth of the rows and all meet in one place anyway: gathering them in two steps pays late (at 3 million
 # rows of 300,000 people one step takes 28.7 CPU seconds, two take 31.1).

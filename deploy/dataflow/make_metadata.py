@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipelines import template
+from pipelines import flex_template
 
 
 def text() -> str:
     """The whole file."""
-    return json.dumps(template.metadata(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(flex_template.metadata(), indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

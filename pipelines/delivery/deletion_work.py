@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pipelines.delivery import work
 from transforms.delivery.answers import Verdict
 from transforms.delivery.credentials import Credentials
-from transforms.delivery.deletion_answers import Made, Task
-from transforms.delivery.deletion_ledger import (
+from transforms.delivery.deletions.answers import Made, Task
+from transforms.delivery.deletions.ledger import (
     Asked,
     DeletionLedger,
     digest_of,
@@ -20,8 +20,8 @@ from transforms.delivery.deletion_ledger import (
     read_states,
     write_states,
 )
-from transforms.delivery.deletion_requests import DeletionRequests
-from transforms.delivery.deletions import Wanted, ranges
+from transforms.delivery.deletions.requests import DeletionRequests
+from transforms.delivery.deletions.wanted import Wanted, ranges
 from transforms.delivery.lease import Lease
 from transforms.delivery.sender import Stopped
 

@@ -9,22 +9,22 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from pipelines.command_line.exit_status import Status
+from pipelines.command_line.flags import UsageError
 from pipelines.delivery import work
 from pipelines.delivery.deletion_work import Carried, LeaseCheck, Looking, Sending, pieces_left
 from pipelines.delivery.flags import LimitPassed
-from pipelines.exit_status import Status
-from pipelines.flags import UsageError
 from transforms.delivery.batches import Damaged
 from transforms.delivery.client import APP_HOSTS, Connection
 from transforms.delivery.credentials import Credentials, for_deletions
-from transforms.delivery.deletion_ledger import (
+from transforms.delivery.deletions.ledger import (
     UNDECIDED,
     read_asked,
     read_states,
     told,
 )
-from transforms.delivery.deletion_requests import SECONDS_APART, DeletionRequests
-from transforms.delivery.deletions import (
+from transforms.delivery.deletions.requests import SECONDS_APART, DeletionRequests
+from transforms.delivery.deletions.wanted import (
     Wanted,
     not_delivered,
     objections,
@@ -37,8 +37,8 @@ from transforms.delivery.lease import acquire
 from transforms.delivery.ledger import check_contract, read_state
 from transforms.delivery.outcome import examples_of_refused, totals
 from transforms.delivery.sender import Figures, Stopped
-from transforms.mixpanel.gzip_lines import GzipLines
-from transforms.run.report_markup import duration
+from transforms.mixpanel.ndjson import GzipLines
+from transforms.report.markup import duration
 from transforms.stores.store import StoreError, be_patient, join, store_for
 
 _LAST_SECONDS = 3.0

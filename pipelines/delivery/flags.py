@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from pipelines.flags import Parser, UsageError
+from pipelines.command_line.flags import Parser, UsageError
 from transforms.delivery.batches import DEFAULT_BYTES, MOST_BYTES, MOST_EVENTS
 from transforms.delivery.client import is_loopback
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from pipelines.live import LiveLine
+from pipelines.launch.progress_line import LiveLine
 from transforms.delivery.sender import Sender
-from transforms.run.report_markup import duration
+from transforms.report.markup import duration
 
 
 class DeliveryLine(LiveLine):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from pipelines.flags import UsageError
+from pipelines.command_line.flags import UsageError
 from transforms.delivery.batches import Damaged, pieces
 from transforms.delivery.delivered_run import stored
 from transforms.delivery.ledger import State, refused_now

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 import psutil
 
+from pipelines.command_line.flags import UsageError
 from pipelines.delivery.flags import kinds
 from pipelines.delivery.live import DeliveryLine
 from pipelines.delivery.redelivery import Redelivery
-from pipelines.flags import UsageError
 from transforms.delivery.answers import of_engage, of_import
 from transforms.delivery.batches import PROFILE_UPDATES, Damaged, cut, engage_body, pieces
 from transforms.delivery.client import APP_HOSTS, HOSTS, Connection, NoAnswer, NotTrusted

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from transforms.currents.left_out import Kind, LeftOut, is_hidden, kind_of
 from transforms.currents.paths import before_glob, has_glob, matches_glob, may_lead
-from transforms.stores.links import Links
 from transforms.stores.local import LocalStore
 from transforms.stores.store import Entry, Store, join
+from transforms.stores.symbolic_links import Links
 
 
 @dataclasses.dataclass(frozen=True)

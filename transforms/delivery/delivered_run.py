@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from transforms.run.folder import CLAIM, MANIFEST
+from transforms.output.folder import CLAIM, MANIFEST
 from transforms.stores.local import LocalStore
 from transforms.stores.store import join, store_for
 

@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from transforms.delivery.deletion_page import deletions
+from transforms.delivery.deletions.page import deletions
 from transforms.delivery.delivered_run import KINDS
-from transforms.run.report_charts import bars, legend
-from transforms.run.report_markup import (
+from transforms.report.charts import bars, legend
+from transforms.report.markup import (
     Html,
     block,
     code,
@@ -28,7 +28,7 @@ from transforms.run.report_markup import (
     size,
     table,
 )
-from transforms.run.report_style import STYLE
+from transforms.report.style import STYLE
 
 _LONGEST_WORDS, _LONGEST_RECORD = 2_000, 300
 _MOST_PERIODS = 60

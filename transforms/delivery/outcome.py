@@ -12,7 +12,7 @@ import orjson
 from transforms.delivery.delivered_run import KINDS, DeliveredRun
 from transforms.delivery.ledger import State, refused_now
 from transforms.delivery.sender import Figures
-from transforms.mixpanel.gzip_lines import GzipLines
+from transforms.mixpanel.ndjson import GzipLines
 from transforms.stores.store import join, store_for
 
 _LINES_A_PART, _BYTES_A_PART = 10_000, 16 << 20

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from transforms.arrow.columns import array, distinct
+from transforms.evidence.ids import DEVICE, DEVICE_ID, OWN, PROFILE, USER_ID
 from transforms.identity.arrivals import Sightings, inherit
-from transforms.identity.columns import array, distinct
 from transforms.identity.graph import Graph, strict_order
-from transforms.identity.ids import DEVICE, DEVICE_ID, OWN, PROFILE, USER_ID
 from transforms.identity.score import score
 from transforms.identity.spanning import Joined, rooted_forest
 

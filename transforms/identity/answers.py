@@ -9,16 +9,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms.identity.columns import array
+from transforms.arrow.columns import array
+from transforms.arrow.hashing import person_hash
+from transforms.evidence.ids import EXTERNAL_USER_ID, USER_ID
 from transforms.identity.graph import VIA as RESOLVED_VIA
-from transforms.identity.ids import EXTERNAL_USER_ID, USER_ID
-from transforms.identity.months import person_hash
-from transforms.identity.persons import ANSWERS, VIA
 from transforms.identity.resolution import IDS, RESOLVED_LINKS, Resolution, prefixed
 
 ROWS_A_FILE = 1_000_000
 _ROWS_A_GROUP = 1 << 17
 _LINES_A_BLOCK = 100_000
+
+VIA = ("none", "own", "profile", "device")
+"""How a profile came to its known user; an answer's ``via`` is the position in this list."""
+
+ANSWERS = pa.schema(
+    [
+        pa.field("known_user", pa.string()),
+        pa.field("via", pa.int8(), False),
+        pa.field("deleted", pa.bool_(), False),
+        pa.field("whole_person", pa.bool_(), False),
+        pa.field("person", pa.uint64(), False),  # ``hashing.person_hash`` of who the profile is
+    ]
+)
 
 CROWD_IDS = pa.schema([pa.field("number", pa.uint32(), False), pa.field("id", pa.string(), False)])
 """External ids that were dropped, by their number among those that a source names."""

@@ -14,9 +14,9 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from transforms.identity.columns import array, distinct, groups_of, least_rows
+from transforms.arrow.columns import array, distinct, groups_of, least_rows
+from transforms.evidence.ids import DEVICE, DEVICE_ID, USER_ID
 from transforms.identity.graph import Graph
-from transforms.identity.ids import DEVICE, DEVICE_ID, USER_ID
 
 OVERLAP = 60  # seconds for which rows of before the login may come after it
 LONGEST_GAP = 30 * 86_400  # seconds between the last row of before and the login

@@ -10,11 +10,8 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
+from transforms.evidence.ids import EXTERNAL_USER_ID, OWN
 from transforms.identity.graph import Graph
-from transforms.identity.ids import EXTERNAL_USER_ID, OWN
-
-KEEP, DROP = "keep", "drop"
-CROWD_POLICIES = (KEEP, DROP)
 
 
 @dataclasses.dataclass(frozen=True)

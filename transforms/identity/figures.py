@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from transforms.evidence.ids import DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, USER_ID
 from transforms.identity.crowd import Crowd
 from transforms.identity.graph import REFUSED, STATUSES, VIA, Graph
-from transforms.identity.ids import DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, USER_ID
 
 EXAMPLES = 10
 _SIZES = {"1": 1, "2": 2, "3-5": 5, "6-10": 10, "11-100": 100}

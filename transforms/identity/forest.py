@@ -13,14 +13,15 @@ import math
 import numpy as np
 import pyarrow as pa
 
+from transforms.arrow.columns import distinct
+from transforms.evidence.ids import DEVICE, DEVICE_ID, EXTERNAL_USER_ID, OWN, USER_ID
 from transforms.identity import figures
 from transforms.identity.arrivals import Sightings, inherit
-from transforms.identity.columns import distinct
-from transforms.identity.crowd import CROWD_POLICIES, DROP, KEEP, find_crowd
+from transforms.identity.crowd import find_crowd
 from transforms.identity.graph import ACCEPTED, CONTESTED, QUARANTINED, REDUNDANT, REFUSED, VIA, Graph
-from transforms.identity.ids import DEVICE, DEVICE_ID, EXTERNAL_USER_ID, OWN, USER_ID
 from transforms.identity.resolution import Resolution
 from transforms.identity.spanning import Joined, rooted_forest
+from transforms.settings import CROWD_POLICIES, DROP, KEEP
 
 NEXT, SOLE, FIRST, NONE = "next", "sole", "first", "none"
 DEVICE_POLICIES = (NEXT, SOLE, FIRST, NONE)

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from transforms.accounting import AccountingError
-from transforms.identity.columns import array
+from transforms.arrow.columns import array
+from transforms.arrow.numbering import Numbering
+from transforms.evidence.ids import DEVICE_ID, EXTERNAL_USER_ID, ID_TYPES, USER_ID
+from transforms.evidence.sources import ASKED, LISTS, Source, place_of, unpack_source
+from transforms.evidence.tables import LinkTable, ends, with_ends
 from transforms.identity.graph import Graph, build_graph
-from transforms.identity.ids import DEVICE_ID, EXTERNAL_USER_ID, ID_TYPES, USER_ID
-from transforms.identity.numbering import Numbering
-from transforms.identity.sources import ASKED, LISTS, Source, place_of, unpack_source
-from transforms.identity.tables import LinkTable, ends, with_ends
+from transforms.telemetry.tally import AccountingError
 
 _IDS_AT_ONCE = 1 << 20
 

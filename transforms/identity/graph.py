@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.identity.columns import array, bytewise_order, leading_bytes, plain, runs
-from transforms.identity.ids import BOUND, DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, PROFILE
-from transforms.identity.tables import ends
+from transforms.arrow.columns import array, bytewise_order, leading_bytes, plain, runs
+from transforms.evidence.ids import BOUND, DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, PROFILE
+from transforms.evidence.tables import ends
 
 STATUSES = ("accepted", "redundant", "refused", "contested", "quarantined")
 ACCEPTED, REDUNDANT, REFUSED, CONTESTED, QUARANTINED = range(5)

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.identity.columns import array
+from transforms.arrow.columns import array
+from transforms.evidence.ids import EXTERNAL_USER_ID, ID_TYPES, USER_ID
 from transforms.identity.graph import STATUSES, VIA, Graph
-from transforms.identity.ids import EXTERNAL_USER_ID, ID_TYPES, USER_ID
 from transforms.identity.spanning import Joined
 
 RESOLVED_LINKS = pa.schema(

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.identity.columns import plain
+from transforms.arrow.columns import plain
 
 
 def persons_of(truth: Any) -> dict[str, str]:

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from transforms.evidence.ids import EXTERNAL_USER_ID
 from transforms.identity.graph import Graph
-from transforms.identity.ids import EXTERNAL_USER_ID
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from arro3.io import write_ndjson
 
+from transforms.arrow.columns import text
 from transforms.currents import catalog
-from transforms.identity.columns import text
-from transforms.identity.persons import Persons
-from transforms.mixpanel.custom import CustomProperties, Notes, value_fragment
-from transforms.mixpanel.documents import key_counts
+from transforms.mixpanel.custom_properties import CustomProperties, Notes, value_fragment
+from transforms.mixpanel.json_documents import key_counts
 from transforms.mixpanel.limits import EVENT_BYTES, EVENT_NESTED_BYTES, NESTED_ITEMS, PROPERTIES
 from transforms.mixpanel.names import cut, insert_ids, safe_key
+from transforms.mixpanel.persons import Persons
 from transforms.settings import Settings
 
 CUSTOM_EVENT_PREFIX = "[Custom event property]"

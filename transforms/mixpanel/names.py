@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.identity.columns import string_buffers
-from transforms.identity.ids import DISALLOWED
+from transforms.arrow.columns import string_buffers
+from transforms.evidence.ids import DISALLOWED
 
 NAME_BYTES = 255
 INSERT_ID_BYTES = 36

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.avro.broken_text import BrokenText
 from transforms.currents import catalog
-from transforms.currents.broken_text import BrokenText, broken_ids, broken_names
-from transforms.identity.ids import given
-from transforms.identity.persons import Persons
+from transforms.currents.broken_fields import broken_ids, broken_names
+from transforms.evidence.ids import given
 from transforms.mixpanel.events import column, is_identity_only
 from transforms.mixpanel.names import glob_regex
+from transforms.mixpanel.persons import Persons
 from transforms.settings import Settings
 
 OUTCOMES = (

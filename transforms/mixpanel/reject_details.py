@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.accounting import shown
 from transforms.settings import EARLIEST_TIME, Settings
+from transforms.telemetry.tally import shown
 
 _COLUMNS_SHOWN = 10
 _FINER_UNITS = (("milliseconds", 1_000), ("microseconds", 1_000_000), ("nanoseconds", 1_000_000_000))

@@ -8,8 +8,8 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 
-from transforms.stores.links import Links
 from transforms.stores.store import TEMPORARY_SUFFIX, Changed, Conflict, Denied, Entry, StoreError, loaded
+from transforms.stores.symbolic_links import Links
 
 _DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
 

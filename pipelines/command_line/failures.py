@@ -1,0 +1,136 @@
+"""What went wrong, in words for a person: Beam hands on exceptions of a step as text, with a traceback around it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import traceback
+
+_OURS = ("transforms.", "pipelines.")
+_LIMITS = ("transforms.telemetry.tally.TooManyRejects",)
+_STEP = " [while running '"
+_TRACEBACK = "Traceback (most recent call last):\n"
+# The last line of a traceback, with all that its message goes on with.
+_OURS_BEGIN = re.compile(r"\b(?:transforms|pipelines)\.[\w.]+: ")
+_LAST = re.compile(r"^(?:RuntimeError: )?([A-Za-z_][\w.]*)(?:: |\Z)(.*)", re.DOTALL | re.MULTILINE)
+
+
+class RunFailed(Exception):
+    """The run, once begun, failed; the message says why."""
+
+
+class JobFailed(Exception):
+    """A job on another runner was not taken, or failed, or was cancelled; the message says why."""
+
+
+class LimitPassed(Exception):
+    """A limit that the user set was passed, and nothing is published; the message says which."""
+
+
+class LostSight(Exception):
+    """A job on another runner can be watched no more; it may go on, and publish."""
+
+
+def worker_lost(status: int | None, reason: str, file: str = "") -> str:
+    """What to say of a worker process that ended before its work did: its exit status, minus the signal's number where
+    one ended it (None: not known), and what it said if it could not start, and the input file that it was reading.
+
+    >>> worker_lost(1, "ImportError: libarrow.so: cannot open")
+    'a worker process did not start: ImportError: libarrow.so: cannot open: --workers 1 needs none'
+    >>> worker_lost(-11, "")
+    'a worker process was ended by SIGSEGV: run the same command with --workers 1'
+    >>> worker_lost(-11, "", "in/a.avro")
+    'a worker process was ended by SIGSEGV while it was reading in/a.avro: run the same command with --workers 1'
+    """
+    if file and not reason:
+        told, colon, rest = worker_lost(status, "").partition(": ")
+        return f"{told} while it was reading {file}{colon}{rest}"
+    if reason:
+        return f"a worker process did not start: {reason}: --workers 1 needs none"
+    ended_by = None if status is None else -status if status < 0 else status - 128
+    if ended_by in (None, signal.SIGKILL):
+        return "a worker process was killed, most often for want of memory: run the same command with --workers 1"
+    if ended_by in set(signal.Signals):
+        return f"a worker process was ended by {signal.Signals(ended_by).name}: run the same command with --workers 1"
+    return f"a worker process ended by itself, with status {status}: --verbose shows why"
+
+
+def is_torn(error: BaseException) -> bool:
+    """Whether a run failed because rows that pass 1 took for evidence turned out damaged; from a worker it is text."""
+    return "errors.TornEvidence" in f"{type(error).__module__}.{type(error).__qualname__} {error}"
+
+
+def failed(error: Exception) -> RunFailed | LimitPassed:
+    """What to raise of a run that was begun, for an error that ended it."""
+    return (LimitPassed if passes_limit(error) else RunFailed)(cause(error))
+
+
+def passes_limit(error: BaseException | str) -> bool:
+    """Whether a run, or a job by the message that it failed with, ended because a limit of the user's was passed.
+
+    >>> passes_limit("RuntimeError: transforms.telemetry.tally.TooManyRejects: 2% of 10 rows [while running 'Publish']")
+    True
+    """
+    if isinstance(error, str):
+        told = _OURS_BEGIN.findall(error)
+        return bool(told) and told[-1].rstrip(": ") in _LIMITS
+    return isinstance(error, LimitPassed) or _told(error)[0] in _LIMITS
+
+
+def cause(error: BaseException) -> str:
+    """The message of the exception behind an error; one that is not a refusal of ours is named as a fault.
+
+    >>> cause(RuntimeError("transforms.stores.store.Changed: in/a.avro changed: run again [while running 'Read']"))
+    'in/a.avro changed: run again'
+    >>> frames = "Traceback (most recent call last):\\n  File 'a.py', line 1, in f\\n    g()\\n"
+    >>> cause(RuntimeError(f"{frames}OSError: x\\n\\n{frames}transforms.output.folder.Refused: no [while running 'A']"))
+    'no'
+    >>> cause(KeyError("color"))
+    'KeyError color: a fault of this program; --verbose shows where'
+    """
+    kind, message = _told(error)
+    if kind.startswith(_OURS) and message:
+        return message
+    return f"{kind.removeprefix('builtins.')} {message}".strip() + ": a fault of this program; --verbose shows where"
+
+
+def _told(error: BaseException) -> tuple[str, str]:
+    """(Class, message) of the exception behind an error."""
+    text = str(error.args[0]) if len(error.args) == 1 else str(error)
+    text = text.rpartition(_STEP)[0] or text
+    if type(error) is RuntimeError and text != str(error):
+        start = max(text.rfind("\nRuntimeError: ") + 1, _behind_frames(text))
+        found = _LAST.match(text, start)
+        kind, message = (found[1], found[2]) if found else ("RuntimeError", text[start:])
+    else:
+        kind, message = f"{type(error).__module__}.{type(error).__qualname__}", text
+    return kind, message.strip()
+
+
+def fault(error: Exception) -> str:
+    """What to say of an error that is a fault of this program, with the place; for a verb without ``--verbose``."""
+    *_, last = traceback.extract_tb(error.__traceback__) or [None]
+    place = f" ({os.path.basename(last.filename)}, line {last.lineno})" if last else ""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{said}: a fault of this program{place}: report it; the same command goes on"
+
+
+def _behind_frames(text: str) -> int:
+    """Where the exception of the last traceback in a text begins, which a worker process hands on whole; 0 without."""
+    last = text.rfind(_TRACEBACK)
+    found = re.compile(r"^\S", re.MULTILINE).search(text, last + len(_TRACEBACK)) if last >= 0 else None
+    return found.start() if found else 0
+
+
+def job_cause(text: str) -> str:
+    """The message that a job failed with: of this program's own refusals all the words, of anything else the last line.
+
+    >>> job_cause("RuntimeError: transforms.telemetry.tally.AccountingError: units: [1] [while running 'Publish']")
+    'units: [1]'
+    """
+    text = text.rpartition(_STEP)[0] or text
+    told = list(_OURS_BEGIN.finditer(text))
+    if told:
+        return text[told[-1].end() :].strip()
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -1,0 +1,1 @@
+"""The report of a run, as figures and as a page. Read ``figures`` first for what must add up, then ``page``."""

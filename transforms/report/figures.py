@@ -1,0 +1,290 @@
+"""The run's last act: hold the figures against each other, make the reports, publish."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from transforms.currents import catalog
+from transforms.messages.elements import process_key
+from transforms.mixpanel.outcomes import OUTCOMES
+from transforms.output.publication import Written, finish
+from transforms.report import file_gaps, not_read
+from transforms.report.identity_warnings import counted, identity_warnings
+from transforms.report.page import render
+from transforms.report.policies import in_order, policy_warnings
+from transforms.settings import Plan, Settings
+from transforms.telemetry.tally import EXAMPLES, AccountingError, Tally, check_rejects, check_sum, in_turn
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """What the publishing step must know of the run; plain values, no secret among them."""
+
+    output: str
+    digest: str
+    settings: Settings
+    plan: Plan
+    command: str
+    flags: dict[str, Any]
+    versions: dict[str, str]
+    started: float
+    launcher_process: int  # 0 where it is on another machine than the workers
+    listing: dict[str, Any] = dataclasses.field(default_factory=dict)  # ``LeftOut.figures``
+    coverage: dict[str, Any] = dataclasses.field(default_factory=dict)  # ``Coverage.figures``
+
+
+def publish_run(context: RunContext, files: Sequence[Written], total: Tally) -> bytes:
+    """Check, report, publish; returns the report's JSON.
+
+    Raises:
+        AccountingError: figures that must agree do not.
+        TooManyRejects: more rows are unfit than allowed.
+    """
+    check_conservation(context, files, total)
+    report = build_report(context, files, total)
+    check_rejects(total, context.settings.max_reject_share)
+    body = orjson.dumps(report, option=orjson.OPT_INDENT_2)
+    page = render(report).encode("utf-8", "replace")
+    finish(context.output, context.digest, files, {"report.json": body, "report.html": page})
+    return body
+
+
+def check_conservation(context: RunContext, files: Sequence[Written], total: Tally) -> None:
+    """Nothing was lost or doubled between the steps: units, files, rows, lines, all as often as they must be.
+
+    Raises:
+        AccountingError: something was.
+    """
+    rows = _summed(total)
+    check_sum(rows)
+    for kind, outcomes in total.get("rows_by_type", {}).items():
+        check_sum(outcomes, kind)
+    lines = {folder: sum(f.rows or 0 for f in files if f.path.startswith(f"{folder}/")) for folder in _LINES}
+    damage_lines = total.get("damaged", {}).get("lines", 0)
+    pairs = {
+        "units read for ids": (_at(total, "narrow", "units"), context.plan.units),
+        "units written": (_at(total, "units"), context.plan.units),
+        "files read": (_at(total, "files", "read"), context.plan.files),
+        "lines in events/": (lines["events"], rows["events"]),
+        "lines in rejects/": (lines["rejects"], rows["rejects"] + damage_lines),
+        "lines in deletions/": (lines["deletions"], rows["deletions"]),
+        "lines in profiles/": (lines["profiles"], total.get("profile_lines", 0)),
+        "identity files": (sum(f.path.startswith("identities/") for f in files), _at(total, "identity_files") or -1),
+        "files of different names": (len({f.path for f in files}), len(files)),
+        "rows withheld, by reason": (sum(total.get("withheld", {}).values()), rows["withheld"]),
+        "rows rejected, by reason": (sum(total.get("rejects", {}).values()), rows["rejects"]),
+    }
+    sent, received = total.get("sent", {}), total.get("received", {})
+    for kind in _COUNTED_BOTH_WAYS:
+        pairs[f"elements received of {kind}"] = tuple(way.get(kind, {}).get("elements", 0) for way in (received, sent))
+    for what, (found, expected) in pairs.items():
+        if found != expected:
+            raise AccountingError(f"{what}: [{found}], and there must be [{expected}]; run again, or on another runner")
+    first, second = _at(total, "narrow", "rows"), _at(total, "wide", "rows")
+    if second > first:
+        raise AccountingError(f"pass 2 read {second} rows, pass 1 only {first}: the input changed; run again")
+
+
+FILES_NAMED = 3
+"""In a warning; the report's section has more."""
+
+# Elements of other kinds are counted where they arrive: a unit checks that all of its answers are there.
+_COUNTED_BOTH_WAYS = ("links", "profile attributes", "persons by month")
+_LINES = ("events", "rejects", "deletions", "profiles")
+
+
+def _at(total: Tally, *keys: str) -> int:
+    """A figure that every whole run has; 0 where it is missing."""
+    found: Any = total
+    for key in keys:
+        found = found.get(key, {})
+    return found or 0
+
+
+def build_report(context: RunContext, files: Sequence[Written], total: Tally) -> dict[str, Any]:
+    """``report.json``: see docs for every key."""
+    by_type = {kind: _outcomes(rows) for kind, rows in sorted(total.get("rows_by_type", {}).items())}
+    rows = _summed(total)
+    wall = time.time() - context.started
+    identity = dict(total.get("identity", {}))
+    made_known = identity.pop("made_known", {})
+    identity["profiles_known_through"] = {via: n for via, n in made_known.items() if via != "none"}
+    identity["anonymous_profiles"] = made_known.get("none", 0)
+    identity["device_links"] = policy = context.settings.device_links
+    stay = context.settings.device_stay
+    identity["device_stay"] = None if policy != "next" else "any" if stay is None else stay
+    identity["device_policies"] = in_order(identity.get("device_policies", {}))
+    identity["id_merge"] = context.settings.id_merge
+    identity["crowd_ids"] = context.settings.crowd_ids
+    identity["external_ids_left_out"] = {
+        reason: _sorted(rows) for reason, rows in sorted(total.get("external_ids_left_out", {}).items())
+    }
+    damaged = {"files": 0, "blocks": 0, "whole_files": 0, "rows_lost": 0, "examples": {}, **total.get("damaged", {})}
+    damaged["examples"] = in_turn(damaged["examples"])
+    persons = total.get("persons", {})
+    report = {
+        "status": "published",
+        "title": f"Braze Currents to Mixpanel: {context.output.rstrip('/').rpartition('/')[2]}",
+        "command": context.command,
+        "versions": context.versions,
+        "flags": context.flags,
+        "now": context.settings.now,
+        "rows": rows,
+        "rows_by_type": by_type,
+        "withheld": _sorted(total.get("withheld", {})),
+        "withheld_by_type": dict(sorted(total.get("withheld_by_type", {}).items())),
+        "rejects": _sorted(total.get("rejects", {})),
+        "reject_examples": in_turn(total.get("reject_examples", {})),
+        "damaged": {key: damaged[key] for key in ("files", "blocks", "whole_files", "rows_lost", "examples")},
+        "files": total["files"],
+        "listing": context.listing,
+        "coverage": context.coverage,
+        "units": context.plan.units,
+        "type_conflicts": {"files": 0, "examples": [], **total.get("type_conflicts", {})},
+        "unknown_types": {
+            kind: {"sent_as": catalog.readable_name(kind), "rows": found["rows"]}
+            for kind, found in sorted(total.get("unknown_types", {}).items())
+        },
+        "unknown_columns": dict(sorted(total.get("unknown_columns", {}).items())),
+        "limits": total.get("limits", {}),
+        "identity": identity,
+        "persons": {
+            key: {name: _person_counts(found) for name, found in sorted(persons.get(key, {}).items())}
+            for key in ("by_month", "by_type")
+        },
+        "events_by_day": dict(sorted(total.get("events_by_day", {}).items())),
+        "gain": _gain(total, made_known),
+        "timing": {
+            "seconds": {stage: round(seconds, 3) for stage, seconds in total.get("seconds", {}).items()},
+            "wall_seconds": round(wall, 3),
+            "rows_per_second": round(rows["read"] / wall) if wall > 0 else 0,
+            "peak_memory_bytes": _peak_memory(context, total),
+            "largest_shuffle_element_bytes": total.get("max_element_bytes", 0),
+            # Where a step has no figures of its own to send, what it sent is counted where it arrived.
+            "shuffled": dict(sorted({**total.get("received", {}), **total.get("sent", {})}.items())),
+        },
+        "outputs": [
+            {"path": f.path, "rows": f.rows, "bytes": f.bytes} for f in sorted(files, key=lambda file: file.path)
+        ],
+        "warnings": [],
+    }
+    report["warnings"] = warnings(report, context.flags)
+    return report
+
+
+def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
+    """What somebody should look at, a sentence each."""
+    found = []
+    damaged = report["damaged"]
+    if damaged["files"]:
+        found.append(
+            f"{counted(damaged['files'], 'damaged file')}: {counted(damaged['rows_lost'], 'row')} known to be lost, "
+            "and all of the rest is kept; rejects/ says what is wrong with each and how to cure it"
+        )
+    found += not_read.warnings(report.get("listing") or {})
+    found += file_gaps.warnings(report.get("coverage") or {})
+    if flags.get("since") is not None or flags.get("until") is not None:
+        found.append(
+            "identity has seen only the hours between --since and --until, and files without date=: a device that "
+            "looks unshared there may be shared"
+        )
+    conflicts = report["type_conflicts"]
+    if conflicts["files"]:
+        named = [
+            f"{example['file']} (path {example['path_type']}, schema {example['schema_type']}, "
+            f"taken as {example['taken_as']})"
+            for example in conflicts["examples"][:FILES_NAMED]
+        ]
+        more = conflicts["files"] - len(named)
+        found.append(
+            f"{counted(conflicts['files'], 'file')} whose path and schema name different event types: "
+            f"{', '.join(named)}{f' and {more:,} more' if more else ''}"
+        )
+    if report["unknown_types"]:
+        types = counted(len(report["unknown_types"]), "event type")
+        found.append(f"{types} that the catalogue lacks, sent with all fields as they are: see the report")
+    beside = _sent_beside_native(report["rows_by_type"])
+    if flags.get("native_since") is not None and beside:
+        shown = ", ".join(beside[:EXAMPLES]) + (", …" if len(beside) > EXAMPLES else "")
+        found.append(
+            f"{counted(len(beside), 'event type')} sent beside the native connector, since no page of Braze's says "
+            f"that it sends them: {shown}; if it does, leave them out with --exclude_events"
+        )
+    found += _types_left_out(report["limits"]) + identity_warnings(report["identity"], flags)
+    return [*found, *policy_warnings(report["identity"])]
+
+
+def _types_left_out(limits: dict[str, Any]) -> list[str]:
+    """A warning of columns that cannot be made the catalogue's."""
+    by_type: dict[str, dict[str, int]] = limits.get("types_left_out") or {}
+    if not by_type:
+        return []
+    columns = sorted(f"{name} of {event_type}" for event_type, names in by_type.items() for name in names)
+    more = len(columns) - FILES_NAMED
+    return [
+        f"{counted(sum(sum(names.values()) for names in by_type.values()), 'value')} left out, since the type of the "
+        f"column in the file cannot be made Braze's: {', '.join(columns[:FILES_NAMED])}"
+        f"{f' and {more:,} more' if more > 0 else ''}; export such columns with Braze's types"
+    ]
+
+
+def _sent_beside_native(rows_by_type: dict[str, dict[str, int]]) -> list[str]:
+    """Types with events that Braze may have begun to send by its connector; those that it has removed are none."""
+    known = catalog.event_types()
+    return sorted(
+        kind
+        for kind, rows in rows_by_type.items()
+        if rows["events"] and (kind not in known or not (known[kind].native or known[kind].removed))
+    )
+
+
+def _gain(total: Tally, made_known: dict[str, int]) -> dict[str, Any]:
+    gain = {
+        "native_rows": 0, "anonymous_rows": 0, "rows_joined_to_known": 0, "known_rows_of_other_types": 0,
+        "persons_with_earlier_history": 0, "persons_native_never_sends": 0, **total.get("gain", {}),
+    }  # fmt: skip
+    days = sorted((int(day), count) for day, count in gain.pop("days_earlier", {}).items())
+    half = sum(count for _, count in days) / 2
+    gain["median_days_earlier"] = 0.0
+    for day, count in days:
+        half -= count
+        if half <= 0:
+            gain["median_days_earlier"] = float(day)
+            break
+    gain["profiles_made_known"] = made_known.get("profile", 0) + made_known.get("device", 0)
+    return gain
+
+
+def _peak_memory(context: RunContext, total: Tally) -> int:
+    """Bytes, summed over the processes that worked, the launcher included where it runs on this machine."""
+    peaks = dict(total.get("memory", {}))
+    launcher = process_key(context.launcher_process)
+    if context.launcher_process and launcher not in peaks:
+        try:
+            with open(f"/proc/{context.launcher_process}/status", encoding="ascii") as status:
+                peaks[launcher] = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+        except (OSError, StopIteration):
+            pass
+    return sum(peaks.values())
+
+
+def _summed(total: Tally) -> dict[str, int]:
+    types = total.get("rows_by_type", {}).values()
+    return {outcome: sum(rows.get(outcome, 0) for rows in types) for outcome in OUTCOMES}
+
+
+def _outcomes(rows: dict[str, int]) -> dict[str, int]:
+    return {outcome: rows.get(outcome, 0) for outcome in OUTCOMES}
+
+
+def _person_counts(found: dict[str, int]) -> dict[str, int]:
+    return {key: found.get(key, 0) for key in ("known", "anonymous", "events_known", "events_anonymous")}
+
+
+def _sorted(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

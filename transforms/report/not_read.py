@@ -1,0 +1,94 @@
+"""The files that were listed and not read, in words: for the summary, the warnings and the page."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from transforms.report.markup import Html, code, count, moment, note, nothing, number, size, table
+
+_WORDS = {
+    "hidden": "hidden (their names, or those of folders, begin with . or _)",
+    "other_name": "named unlike an export, and looking like one",
+    "skipped": "left out by --skip",
+    "outside_hours": "outside --since and --until",
+    "unfinished_hour": "left for later: their hour is not over by the clock of the run",
+    "archived": "archived, left out by --skip_archived",
+    "linked_twice": "read elsewhere, found again behind a link",
+    "link_nowhere": "links that lead nowhere",
+}
+
+
+def in_short(listing: Mapping[str, Any]) -> str:
+    """One line, empty where everything was read."""
+    parts = []
+    for reason, found in (listing.get("not_read") or {}).items():
+        words = _WORDS[reason]
+        if reason == "unfinished_hour" and (until := listing.get("read_until")) is not None:
+            words = f"left for later (of {_hour(until)} and after)"
+        parts.append(f"{found['files']:,} {words}")
+    files = sum(found["files"] for found in (listing.get("not_read") or {}).values())
+    return f"{files:,} file{'' if files == 1 else 's'}: {', '.join(parts)}" if parts else ""
+
+
+def warnings(listing: Mapping[str, Any]) -> list[str]:
+    """What somebody should look at, a sentence each."""
+    left, told = listing.get("not_read") or {}, []
+    if found := left.get("other_name"):
+        told.append(
+            f"{_files(found)} that look like exports are not read, for their names do not end in .avro (such as "
+            f"{found['example']}): unpack those that are packed (gunzip), and let names end in .avro"
+        )
+    if hidden := listing.get("hidden_avro"):
+        told.append(
+            f"{hidden:,} .avro file{'' if hidden == 1 else 's'} named, or in a folder named, with . or _ first "
+            f"are not read (such as {left['hidden']['example']}): so tools name what is not data; rename what is"
+        )
+    if found := left.get("archived"):
+        told.append(
+            f"{_files(found)} ({found['bytes']:,} bytes) are archived and left out by --skip_archived (such as "
+            f"{found['example']}): restore them, and run again without the flag"
+        )
+    if found := left.get("link_nowhere"):
+        told.append(
+            f"{_files(found)} cannot be read, for they are links that lead nowhere (such as {found['example']}): fetch "
+            "what they lead to, and run again"
+        )
+    dates = listing.get("unreadable_dates") or {}
+    if dates.get("files"):
+        told.append(
+            f"{_files(dates)} read although nobody can tell of which hour (such as {dates['example']}): the date= is "
+            "neither an hour (date=YYYY-MM-DD-HH) nor a day (date=YYYY-MM-DD)"
+        )
+    return told
+
+
+def shown(listing: Mapping[str, Any]) -> str:
+    """A table by reason, and the hour up to which files were read."""
+    left = listing.get("not_read") or {}
+    rows = [
+        [
+            *(code(reason), Html(_WORDS.get(reason, ""))),
+            *(count(one.get("files")), Html(size(one.get("bytes"))), code(one.get("example"))),
+        ]
+        for reason, one in left.items()
+    ]
+    heads = ["Reason", "Meaning", "#Files", "#Size", "Such as"]
+    found: str = table("Files that were not read, by reason", heads, rows) if rows else nothing("None: all were read.")
+    if listing.get("read_until") is not None:
+        found += note(
+            f"Without --until, hours are read up to {moment(listing['read_until'])}, when the last one was over."
+        )
+    dates = listing.get("unreadable_dates") or {}
+    if count(dates.get("files")):
+        found += note(f"{number(dates['files'])} files were read whose date= is neither an hour nor a day.")
+    return found
+
+
+def _files(found: Mapping[str, Any]) -> str:
+    return f"{found['files']:,} file{'' if found['files'] == 1 else 's'}"
+
+
+def _hour(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d %H:00 UTC")

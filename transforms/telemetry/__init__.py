@@ -1,0 +1,3 @@
+"""What the processes of a run say about themselves: ``tally`` counts what must add up, ``progress`` shows how far they
+are.
+"""
