@@ -7,7 +7,7 @@ extra="test"
 . ./environment.sh
 
 # Object stores, a small cluster, hosts of their own and a browser: real ones, where they can be had without asking.
-tests/install_tools.sh "$python_command"
-tests/install_packages.sh
+tools/install_test_tools.sh "$python_command"
+tools/install_test_packages.sh
 
 exec python -m pytest -q -n "${PYTEST_WORKERS:-2}" --dist worksteal -rs "$@"

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import exports
-from tests import emulators
-from tests.emulators import Emulator, upload
-from tests.small_cluster import job_server, pool, project
-from tests.tools import require
+from tests.servers import emulators
+from tests.servers.emulators import Emulator, upload
+from tests.servers.small_cluster import job_server, pool, project
+from tests.servers.tools import require
 
 WORK = Path(__file__).parent / "work"
 MODULE = "pipelines.currents_to_mixpanel"

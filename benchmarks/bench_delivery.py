@@ -30,8 +30,8 @@ from typing import NamedTuple
 import psutil
 
 from benchmarks.delivery_contenders import ROOT, Contender, contenders, environment, install
-from tests.deliveries import event, publish
-from tests.mixpanel_stand_in import make_certificate
+from tests.commands.deliveries import event, publish
+from tests.servers.mixpanel_stand_in import make_certificate
 
 FILES = 10
 TEXT = "A text that is much the same in every event, as names of campaigns are: spring sale, second wave"

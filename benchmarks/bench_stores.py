@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_stores --stores gs s3 azfs
 
-Against the tests' emulators on this machine (``tests/install_tools.sh`` installs them): servers and clients share the
-cores, so rows compare and absolutes do not. What is not installed is left out with a line.
+Against the tests' emulators on this machine (``tools/install_test_tools.sh`` installs them): servers and clients share
+the cores, so rows compare and absolutes do not. What is not installed is left out with a line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.figures import machine
 from benchmarks.latency import delay
 from benchmarks.long_listing import listed
 from benchmarks.store_clients import CLIENTS, Client, emulator
-from tests.emulators import Emulator
+from tests.servers.emulators import Emulator
 from transforms.stores.prefetch import read_all
 from transforms.stores.store import Entry, join, store_for
 

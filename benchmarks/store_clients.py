@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests import emulators
-from tests.emulators import Emulator
-from tests.tools import TOOLS
+from tests.servers import emulators
+from tests.servers.emulators import Emulator
+from tests.servers.tools import TOOLS
 from transforms.stores.store import Entry
 
 Read = Callable[[Entry], bytes]
@@ -161,5 +161,5 @@ def _program(name: str) -> str:
     folders = (TOOLS / "bin", TOOLS / "azurite" / "node_modules" / ".bin")
     found = shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")]))
     if found is None:
-        raise LookupError(f"{name} is neither on PATH nor in .tools: see tests/install_tools.sh")
+        raise LookupError(f"{name} is neither on PATH nor in .tools: see tools/install_test_tools.sh")
     return found

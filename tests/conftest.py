@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.deletion_commands import GDPR
-from tests.delivered_persons import WholeRun, copied, make_run
-from tests.deliveries import ACCOUNT, TOKEN
-from tests.emulators import azure, gcs, s3, store_emulator
-from tests.mixpanel_stand_in import StandIn, stand_in
-from tests.several_units import Source, cut_small, published, run, write_source
+from tests.commands.deletion_commands import GDPR
+from tests.commands.delivered_persons import WholeRun, copied, make_run
+from tests.commands.deliveries import ACCOUNT, TOKEN
+from tests.commands.several_units import Source, cut_small, published, run, write_source
+from tests.servers.emulators import azure, gcs, s3, store_emulator
+from tests.servers.mixpanel_stand_in import StandIn, stand_in
 
 __all__ = ["azure", "gcs", "s3", "store_emulator"]
 
@@ -49,7 +49,7 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_progress_lines(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """On a busy machine a run may take long enough to print one among what a test expects to read."""
-    if request.path.name != "test_live.py":
+    if request.path.name != "test_progress_line.py":
         monkeypatch.setattr("pipelines.launch.progress_line._PLAIN_SECONDS", 3600.0)
 
 

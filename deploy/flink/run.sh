@@ -21,7 +21,7 @@ else
   [ -n "${FLINK_JOB_SERVER_JAR:-}" ] || fail "set FLINK_JOB_SERVER_JAR to Beam's job server for Flink ${version%.*}"
   [ -f "$FLINK_JOB_SERVER_JAR" ] || fail "FLINK_JOB_SERVER_JAR=$FLINK_JOB_SERVER_JAR is not a file"
   FLINK_JOB_SERVER_JAR="$(realpath "$FLINK_JOB_SERVER_JAR")"
-  [ -x "$boot" ] || fail "$boot is not a program: tests/install_tools.sh builds Beam's boot program, or set BEAM_BOOT"
+  [ -x "$boot" ] || fail "$boot is not a program: tools/install_test_tools.sh builds Beam's boot program, or set BEAM_BOOT"
 fi
 
 work="$(mktemp -d "${TMPDIR:-/tmp}/flink-session-XXXXXX")"

@@ -1,0 +1,110 @@
+"""Ctrl-C and SIGTERM end every verb, at any moment, with its status, one line and the object of ``--json``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands.deliveries import write_run
+from tests.commands.whole_run import ROOT
+from tests.exports.small_exports import avro, path, rows, write
+
+# A step of the verb says that it is there, and takes for ever.
+_DRIVER = """
+import hashlib, sys, threading, time
+import pipelines.{module} as verb
+def say():
+    print("there", file=sys.stderr, flush=True)
+def endless(*_, **__):
+    {wait}
+verb.{step} = endless
+{patch}
+sys.argv = ["verb", *sys.argv[1:]]
+verb.cli()
+"""
+_SLEEP = "say(); time.sleep(600)"
+# A call into C that never looks whether there was a signal.
+_DEAF = "threading.Timer(0.3, say).start(); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+STEPS = {
+    "currents_to_mixpanel": ("survey", ["--input=in", "--output=out"]),
+    "deliver": ("open_run", ["--input=in", "--project_id=1", "--region=us"]),
+    "sample_export": ("write_export", ["--output=out"]),
+}
+
+
+def interrupted(argv: list[str], by: signal.Signals, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The end of a command that is sent a signal once it says that it is there."""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    process = subprocess.Popen(
+        argv, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "there\n"
+    process.send_signal(by)
+    out, error = process.communicate(timeout=30)
+    return subprocess.CompletedProcess(argv, process.returncode, out, error)
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", STEPS)
+def test_every_verb_ends_with_130_by_either_signal(module: str, by: signal.Signals, tmp_path: Path) -> None:
+    step, argv = STEPS[module]
+    driver = _DRIVER.format(module=module, step=step, wait=_SLEEP, patch="")
+    done = interrupted([sys.executable, "-c", driver, *argv, "--json"], by, tmp_path)
+    assert done.returncode == 130
+    told = json.loads(done.stdout)
+    assert (told["status"], told["exit_status"]) == ("interrupted", 130)
+    assert done.stderr.count("\n") == 1
+    assert "the same command" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", STEPS)
+def test_a_verb_that_does_not_hear_the_signal_is_ended_in_time(module: str, tmp_path: Path) -> None:
+    step, argv = STEPS[module]
+    patch = "import pipelines.command_line.interruption\nassert pipelines.command_line.interruption.LAST_SECONDS < 10\n"
+    patch += "pipelines.command_line.interruption.LAST_SECONDS = 0.2"
+    driver = _DRIVER.format(module=module, step=step, wait=_DEAF, patch=patch)
+    done = interrupted([sys.executable, "-c", driver, *argv, "--json"], signal.SIGTERM, tmp_path)
+    assert done.returncode == 130
+    assert json.loads(done.stdout)["status"] == "interrupted"
+    assert "did not end within 0.2 s" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "argv",
+    [["-m", "pipelines.currents_to_mixpanel"], ["-m", "pipelines.command_line.verbs", "sample"]],
+    ids=["module", "verb"],
+)
+def test_an_interruption_while_the_modules_are_imported_begins_nothing(
+    argv: list[str], by: signal.Signals, tmp_path: Path
+) -> None:
+    # NumPy, which every verb imports, is one that takes for ever.
+    slow = tmp_path / "numpy.py"
+    slow.write_text("import sys, time\nprint('there', file=sys.stderr, flush=True)\ntime.sleep(600)\n")
+    done = interrupted([sys.executable, *argv, "--output=out", "--json"], by, tmp_path)
+    assert done.returncode == 130
+    assert json.loads(done.stdout)["status"] == "interrupted"
+    assert done.stderr == "currents-to-mixpanel: interrupted: nothing was begun\n"
+
+
+@pytest.mark.parametrize("verb", ["run", "deliver", "sample"])
+def test_nobody_who_reads_the_object_changes_no_status(verb: str, tmp_path: Path) -> None:
+    argv = {
+        "run": [f"--input={write(tmp_path / 'in', {path('a'): avro(rows('a'))})}", "--output=out", "--now=1770000000"],
+        "deliver": [f"--input={write_run(tmp_path / 'run')}", "--project_id=1", "--region=us", "--dry_run"],
+        "sample": ["--output=out", "--users=20", "--days=1", "--rows=100"],
+    }[verb]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.command_line.verbs", verb, *argv, "--json"], cwd=tmp_path, stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False, timeout=120, env={"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

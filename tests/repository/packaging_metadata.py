@@ -1,0 +1,27 @@
+"""What ``pyproject.toml`` says of the package."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import tomllib
+
+from tests.commands.whole_run import ROOT
+
+
+def project() -> dict[str, Any]:
+    """The table ``[project]``."""
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return found
+
+
+def constraints() -> dict[str, str]:
+    """The version of each package in ``constraints.txt``, by its name as package indexes normalise it."""
+    lines = (line.partition(";")[0].strip() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines())
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {normalised(name): version for name, version in pins}
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
