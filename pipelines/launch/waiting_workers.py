@@ -15,6 +15,8 @@ import sys
 import threading
 from collections.abc import Mapping
 
+import pipelines
+
 # Below this a second process costs more in start-up than it saves.
 _BYTES_FOR_TWO = 256 << 20
 _FORKS = sys.platform == "linux"
@@ -89,7 +91,7 @@ class WaitingWorkers:
         self._servers, self._idle = [], []
 
     def _start(self) -> None:
-        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        root = os.path.dirname(os.path.dirname(os.path.abspath(pipelines.__file__)))
         argv = [sys.executable, "-c", _BOOTSTRAP, root, "forks" if _FORKS else "alone"]
         environment = {**os.environ, VERBOSE_VARIABLE: "1" if self._verbose else ""}
         server = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)

@@ -42,6 +42,7 @@ def prepare() -> None:
     with light_imports():
         from apache_beam.runners.worker import sdk_worker_main  # noqa: F401
 
+        from pipelines import graph  # noqa: F401
         from pipelines.launch import allocator
 
     allocator.keep_freed()

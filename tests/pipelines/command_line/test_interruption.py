@@ -33,7 +33,7 @@ _DEAF = "threading.Timer(0.3, say).start(); hashlib.pbkdf2_hmac('sha256', b'', b
 STEPS = {
     "currents_to_mixpanel": ("survey", ["--input=in", "--output=out"]),
     "deliver": ("open_run", ["--input=in", "--project_id=1", "--region=us"]),
-    "sample_export": ("write_export", ["--output=out"]),
+    "sample_export.__main__": ("write_export", ["--output=out"]),
 }
 
 
