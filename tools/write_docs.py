@@ -11,14 +11,20 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.command_line import flags, runner_options
 from pipelines.command_line.exit_status import Status
 from pipelines.delivery import flags as delivery_flags
 from pipelines.sample_export import __main__ as sample_export
+from transforms.vocabulary.changes import LIMITS
+from transforms.vocabulary.files import DAMAGE, NOT_READ
+from transforms.vocabulary.persons import EXTERNAL_IDS_LEFT_OUT, LINK_STATUSES, VIA
+from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
+from transforms.vocabulary.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("docs/flags.md", "docs/failures.md", "docs/runners.md")
+PAGES = ("docs/flags.md", "docs/failures.md", "docs/report.md", "docs/runners.md")
 _PART = re.compile(r"(<!-- generated: (?P<name>.+?) -->\n).*?(?=<!-- end of generated -->)", re.DOTALL)
 _DEFAULT = re.compile(r",? ?\(default:? (?P<value>[^()]+)\)")
 # What is typed as it stands: flags, and names with an underscore or a slash at the end.
@@ -89,12 +95,39 @@ def status_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+# A kind of word: the table of the code, and the headings of the columns.
+_WORDS: dict[str, tuple[Terms[Any], tuple[str, str]]] = {
+    "outcomes": (OUTCOMES, ("outcome", "rows")),
+    "reasons to withhold": (WITHHELD, ("reason", "rows")),
+    "reasons to reject": (REJECTS, ("reason", "row")),
+    "reasons of damage": (DAMAGE, ("reason", "what is wrong")),
+    "files not read": (NOT_READ, ("reason", "files")),
+    "link statuses": (LINK_STATUSES, ("status", "link")),
+    "ways to a known user": (VIA, ("via", "Braze profile")),
+    "external ids left out": (EXTERNAL_IDS_LEFT_OUT, ("reason", "external id")),
+    "limits": (LIMITS, ("kind", "why")),
+}
+
+
+def word_table(kind: str) -> str:
+    """A Markdown table of the words of one kind, with what they mean; labels, where there are any, come first."""
+    terms, (first, last) = _WORDS[kind]
+    labelled = kind == "limits"
+    heads = [first, *(["what happened"] if labelled else []), last]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for term in terms:
+        label = f"{term.label} | " if labelled else ""
+        lines.append(f"| `{term.code}` | {label}{term.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
 _MAKERS: dict[str, Callable[[str], str]] = {
     "flags of run": lambda title: flag_table(flags.parser(), title),
     "flags of deliver": lambda title: flag_table(delivery_flags.parser(), title),
     "flags of sample": lambda _: flag_table(sample_export._parser()),
     "options of": option_table,
     "exit statuses": lambda _: status_table(),
+    "words": word_table,
 }
 
 

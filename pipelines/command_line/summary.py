@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from transforms.mixpanel.outcomes import OUTCOMES
 from transforms.report import not_read
 from transforms.stores.store import join
+from transforms.vocabulary.rows import OUTCOMES
 
 
 def lines(report: dict[str, Any], output: str) -> list[str]:
@@ -44,7 +44,7 @@ def counts(report: dict[str, Any] | None) -> dict[str, Any]:
     found = report or {}
     identity = found.get("identity") or {}
     return {
-        **{outcome: (found.get("rows") or {}).get(outcome, 0) for outcome in OUTCOMES},
+        **{outcome: (found.get("rows") or {}).get(outcome, 0) for outcome in OUTCOMES.codes},
         **{name: identity.get(name, 0) for name in ("known_users", "profiles", "anonymous_profiles")},
         "warnings": found.get("warnings", []),
         "output": None,

@@ -276,14 +276,12 @@ def hostile() -> dict[str, Any]:
         report["rows_by_type"][name] = {"read": 900_000, **spare, "events": 900_000}
         report["rows"]["read"] += 900_000
         report["rows"]["events"] += 900_000
-    for section in ("withheld", "rejects"):
-        report[section] |= dict.fromkeys(HOSTILE, 0)
-    report["withheld_by_type"] |= {name: dict.fromkeys(HOSTILE, 3) for name in HOSTILE}
+    report["withheld_by_type"] |= {name: {"excluded": 3} for name in HOSTILE}
     report["unknown_types"] |= {name: {"sent_as": name, "rows": 1} for name in HOSTILE}
     report["unknown_columns"] |= {name: dict.fromkeys(HOSTILE, 1) for name in HOSTILE}
     report["limits"]["nested_as_text"] |= {name: dict.fromkeys(HOSTILE, 5) for name in HOSTILE}
     report["limits"]["events_cut"] |= dict.fromkeys(HOSTILE, 5)
-    for section in ("links", "clusters_by_size", "score", "profiles_known_through"):
+    for section in ("clusters_by_size", "score", "profiles_known_through"):
         report["identity"][section] |= dict.fromkeys(HOSTILE, 2)
     report["persons"]["by_month"] |= {name: _persons(90, 9, 1) for name in HOSTILE}
     report["persons"]["by_type"] |= {name: _persons(90, 9, 1) for name in HOSTILE}

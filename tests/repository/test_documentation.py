@@ -20,7 +20,7 @@ from tests.oracle.mixpanel_rules import check_deletion, check_event, check_profi
 from tests.repository.packaging_metadata import project
 from tools import write_docs
 from transforms.currents import catalog
-from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD
+from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 
 PAGES = {
     place.relative_to(ROOT).as_posix(): place.read_text("utf-8")
@@ -203,7 +203,7 @@ def test_every_key_of_the_report_is_explained(tmp_path: Path) -> None:
     page = PAGES["docs/report.md"]
     assert report["identity"]["score"]["persons"] == 2
     assert {key for key in keys_of(report) if f"`{key}`" not in page} == set()
-    assert {name for name in (*OUTCOMES, *WITHHELD, *REJECTS) if f"`{name}`" not in page} == set()
+    assert {name for name in (*OUTCOMES.codes, *WITHHELD.codes, *REJECTS.codes) if f"`{name}`" not in page} == set()
 
 
 # --- pages -------------------------------------------------------------------------------------------------------

@@ -170,6 +170,7 @@ def test_each_step_has_a_label_in_camel_case() -> None:
 
 
 ROOMS = (
+    "vocabulary",
     *("arrow", "telemetry", "stores", "avro", "currents", "evidence", "identity"),
     *("mixpanel", "messages", "output", "report", "delivery"),
 )

@@ -12,6 +12,7 @@ from transforms.avro.bounds import free_values
 from transforms.avro.codecs import CODECS, MAX_BLOCK_BYTES, CodecError, TooLarge, decompress
 from transforms.avro.header import MAGIC, MARKER_BYTES, Cut, codec_of, count_rows, long_at, open_header, read_header
 from transforms.avro.schema import Schema, SchemaError, parse_schema
+from transforms.vocabulary.files import DAMAGE
 
 __all__ = ["Block", "Container", "Damage", "Schema", "read_container"]
 
@@ -57,7 +58,7 @@ class Damage:
     """What could not be read of a file.
 
     Attributes:
-        reason: Short code, such as ``gzip`` or ``block_corrupt``.
+        reason: A code of ``DAMAGE``, such as ``gzip`` or ``block_corrupt``.
         detail: What is wrong, and the cure.
         block: Number of the lost block; None for a whole file.
         first_row: Row of the file at which the loss begins; None where unknown.
@@ -71,6 +72,9 @@ class Damage:
     first_row: int | None = None
     rows_lost: int | None = None
     bytes_lost: int | None = None
+
+    def __post_init__(self) -> None:
+        DAMAGE.position(self.reason)  # a LookupError where nobody described it
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from transforms.currents.paths import UnfitInput
+from transforms.vocabulary.files import NOT_READ
 
 SUFFIX = ".avro"
 # Part files as Spark, MapReduce and Hive name them, and Braze's own names, where the suffix was lost.
@@ -58,11 +59,6 @@ class LeftOut:
         counts: by reason ``files``, ``bytes`` and an ``example``, the first in order.
     """
 
-    REASONS = (
-        "hidden", "other_name", "skipped", "outside_hours", "unfinished_hour", "archived", "linked_twice",
-        "link_nowhere",
-    )  # fmt: skip
-
     def __init__(self) -> None:
         self.counts: dict[str, dict[str, Any]] = {}
         self.hidden_avro = 0
@@ -73,7 +69,7 @@ class LeftOut:
 
     def count(self, reason: str, name: str, size: int = 0) -> None:
         """Count one that is not read."""
-        found = self.counts.setdefault(reason, {"files": 0, "bytes": 0, "example": _text(name)})
+        found = self.counts.setdefault(NOT_READ[reason].code, {"files": 0, "bytes": 0, "example": _text(name)})
         found["files"] += 1
         found["bytes"] += size
         if reason == "hidden" and name[-5:].lower() == SUFFIX:
@@ -109,7 +105,7 @@ class LeftOut:
         """The report's ``listing``."""
         return {
             "read_until": read_until,
-            "not_read": {reason: self.counts[reason] for reason in self.REASONS if reason in self.counts},
+            "not_read": {reason: self.counts[reason] for reason in NOT_READ.codes if reason in self.counts},
             "hidden_avro": self.hidden_avro,
             "unreadable_dates": {"files": self.unreadable_dates, "example": self.unreadable_date or None},
         }

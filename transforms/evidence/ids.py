@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from transforms.arrow.columns import plain, string_buffers
 from transforms.arrow.hashing import hash_of
+from transforms.vocabulary.persons import ANONYMOUS_PREFIX
 
 ID_TYPES = ("device_id", "external_user_id", "user_id")
 """In bytewise order, so ids ordered by (position here, id) are ordered by (type, id) and by "type:id" too."""
@@ -68,9 +69,6 @@ STOCK_DEVICES = frozenset(
 )
 """Device ids that many devices share; compared likewise. Those of zeros and dashes alone are not ids anyway."""
 
-ANONYMOUS_PREFIX = "$device:"
-"""How Mixpanel's own anonymous ids begin: as an external id, one would be another profile's ``distinct_id``."""
-
 ID_BYTES = 1_000_000
 """From here on a value is not an id: Mixpanel refuses every event that has it."""
 
@@ -110,7 +108,8 @@ def usable(values: pa.Array, id_type: int, no_id: tuple[str, ...] = ()) -> np.nd
     """True for each id of ``values`` that names someone.
 
     Not null, not blank, not huge, not only zeros and dashes, none of ``DISALLOWED``, ``NOBODY`` and ``no_id`` (folded
-    words), no device of ``STOCK_DEVICES``, no external id that begins with ``ANONYMOUS_PREFIX``.
+    words), no device of ``STOCK_DEVICES``, no external id that begins with ``ANONYMOUS_PREFIX``: one would be
+    another profile's ``distinct_id``.
 
     Made for distinct values: those with blanks at an end or letters beyond ASCII are looked at one by one.
     """

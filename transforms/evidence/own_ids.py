@@ -8,11 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.evidence.ids import ANONYMOUS_PREFIX, EXTERNAL_USER_ID, bare, sent_by_connector, usable
+from transforms.evidence.ids import EXTERNAL_USER_ID, bare, sent_by_connector, usable
 from transforms.telemetry.tally import shown
-
-LEFT_OUT = ("nobody", "anonymous_prefix", "crowd")
-"""Why an external id is not a known user: a word for nobody, one of Mixpanel's anonymous ids, dropped as a crowd's."""
+from transforms.vocabulary.persons import ANONYMOUS_PREFIX, EXTERNAL_IDS_LEFT_OUT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +20,8 @@ class OwnIds:
     Attributes:
         known: the ids that name a known user, else null; one entry a row.
         by_connector: whether Braze's connector sends a row with such an id and Mixpanel takes it; one entry a row.
-        left_out: by reason (``LEFT_OUT``) the ids that are there and name no known user, and how many rows have each.
+        left_out: by reason (``EXTERNAL_IDS_LEFT_OUT``) the ids that are there and name no known user, and how many rows
+            have each.
     """
 
     known: pa.Array
@@ -55,6 +54,6 @@ def _left_out(ids: pa.Array, good: np.ndarray, dropped: np.ndarray, rows: np.nda
         if not begins:
             continue  # blank: as good as null
         reason = "crowd" if dropped[place] else "anonymous_prefix" if begins == ANONYMOUS_PREFIX else "nobody"
-        counts = found.setdefault(reason, {})
+        counts = found.setdefault(EXTERNAL_IDS_LEFT_OUT[reason].code, {})
         counts[shown(text)] = counts.get(shown(text), 0) + int(rows[place])
     return found

@@ -11,21 +11,18 @@ import pyarrow.parquet as pq
 
 from transforms.arrow.columns import array
 from transforms.arrow.hashing import person_hash
+from transforms.evidence.anonymous_ids import anonymous_ids
 from transforms.evidence.ids import EXTERNAL_USER_ID, USER_ID
-from transforms.identity.graph import VIA as RESOLVED_VIA
-from transforms.identity.resolution import IDS, RESOLVED_LINKS, Resolution, prefixed
+from transforms.identity.resolution import IDS, RESOLVED_LINKS, Resolution
 
 ROWS_A_FILE = 1_000_000
 _ROWS_A_GROUP = 1 << 17
 _LINES_A_BLOCK = 100_000
 
-VIA = ("none", "own", "profile", "device")
-"""How a profile came to its known user; an answer's ``via`` is the position in this list."""
-
 ANSWERS = pa.schema(
     [
         pa.field("known_user", pa.string()),
-        pa.field("via", pa.int8(), False),
+        pa.field("via", pa.int8(), False),  # the position in ``VIA``
         pa.field("deleted", pa.bool_(), False),
         pa.field("whole_person", pa.bool_(), False),
         pa.field("person", pa.uint64(), False),  # ``hashing.person_hash`` of who the profile is
@@ -71,8 +68,8 @@ class ProfileLines:
         survives = np.zeros(len(self._users) + 1, bool)
         survives[self._user[~self._deleted & has_user]] = True
         self._whole = ~(survives[self._user] & has_user)
-        self._via = np.array([VIA.index(word) for word in RESOLVED_VIA], np.int8)[resolution.via]
-        self._person = person_hash(prefixed("$device:", graph.of_type(USER_ID)), False)
+        self._via = resolution.via.astype(np.int8)
+        self._person = person_hash(anonymous_ids(graph.of_type(USER_ID)), False)
         self._person[has_user] = person_hash(self._users, True)[self._user[has_user]]
 
     def of(self, numbers: np.ndarray) -> Iterator[tuple[int, pa.Table]]:

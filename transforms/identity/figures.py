@@ -8,7 +8,8 @@ import numpy as np
 
 from transforms.evidence.ids import DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, USER_ID
 from transforms.identity.crowd import Crowd
-from transforms.identity.graph import REFUSED, STATUSES, VIA, Graph
+from transforms.identity.graph import REFUSED, Graph
+from transforms.vocabulary.persons import LINK_STATUSES, VIA
 
 EXAMPLES = 10
 _SIZES = {"1": 1, "2": 2, "3-5": 5, "6-10": 10, "11-100": 100}
@@ -38,7 +39,7 @@ def summary(
     sizes = np.bincount(cluster, minlength=graph.size)
     sizes = sizes[sizes > 0]
     bucket = np.bincount(np.searchsorted(list(_SIZES.values()), sizes, side="left"), minlength=len(_SIZES) + 1)
-    counts = np.bincount(status, minlength=len(STATUSES))
+    counts = np.bincount(status, minlength=len(LINK_STATUSES))
     ways = np.bincount(via, minlength=len(VIA))
     return {
         "profiles": int(graph.first[USER_ID + 1] - graph.first[USER_ID]),
@@ -46,8 +47,8 @@ def summary(
         "devices": int(graph.first[1]),
         "clusters": len(sizes),
         "clusters_by_size": dict(zip([*_SIZES, _ABOVE], bucket.tolist(), strict=True)),
-        "links": dict(zip(STATUSES, counts.tolist(), strict=True)),
-        "made_known": dict(zip(VIA, ways.tolist(), strict=True)),
+        "links": dict(zip(LINK_STATUSES.codes, counts.tolist(), strict=True)),
+        "made_known": dict(zip(VIA.codes, ways.tolist(), strict=True)),
         "contested_devices": int(contested.sum()),
         "quarantined_devices": int(quarantined.sum()),
         "contested_examples": _contested(graph, contested, known_without_devices),

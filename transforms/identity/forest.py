@@ -18,10 +18,11 @@ from transforms.evidence.ids import DEVICE, DEVICE_ID, EXTERNAL_USER_ID, OWN, US
 from transforms.identity import figures
 from transforms.identity.arrivals import Sightings, inherit
 from transforms.identity.crowd import find_crowd
-from transforms.identity.graph import ACCEPTED, CONTESTED, QUARANTINED, REDUNDANT, REFUSED, VIA, Graph
+from transforms.identity.graph import ACCEPTED, CONTESTED, QUARANTINED, REDUNDANT, REFUSED, Graph
 from transforms.identity.resolution import Resolution
 from transforms.identity.spanning import Joined, rooted_forest
 from transforms.settings import CROWD_POLICIES, DROP, KEEP
+from transforms.vocabulary.persons import VIA
 
 NEXT, SOLE, FIRST, NONE = "next", "sole", "first", "none"
 DEVICE_POLICIES = (NEXT, SOLE, FIRST, NONE)
@@ -135,7 +136,7 @@ def _distinct_known_users(graph: Graph, by_device: np.ndarray, known: np.ndarray
 def _via(graph: Graph, accepted: np.ndarray, known_without_devices: np.ndarray, known: np.ndarray) -> np.ndarray:
     """For each profile the position in ``VIA`` of the weakest kind of link on its way to its known user."""
     begin, end = graph.first[USER_ID], graph.first[USER_ID + 1]
-    via = np.where(known[begin:end] >= 0, VIA.index("device"), VIA.index("none"))
-    via[known_without_devices[begin:end] >= 0] = VIA.index("profile")
-    via[graph.a[accepted & (graph.rank == OWN)] - begin] = VIA.index("own")
+    via = np.where(known[begin:end] >= 0, VIA.position("device"), VIA.position("none"))
+    via[known_without_devices[begin:end] >= 0] = VIA.position("profile")
+    via[graph.a[accepted & (graph.rank == OWN)] - begin] = VIA.position("own")
     return via.astype(np.int8)

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from transforms.arrow.columns import array, bytewise_order, leading_bytes, plain, runs
 from transforms.evidence.ids import BOUND, DEVICE, EXTERNAL_USER_ID, ID_TYPES, OWN, PROFILE
 from transforms.evidence.tables import ends
+from transforms.vocabulary.persons import LINK_STATUSES
 
-STATUSES = ("accepted", "redundant", "refused", "contested", "quarantined")
-ACCEPTED, REDUNDANT, REFUSED, CONTESTED, QUARANTINED = range(5)
-VIA = ("own", "profile", "device", "none")
+ACCEPTED, REDUNDANT, REFUSED, CONTESTED, QUARANTINED = map(
+    LINK_STATUSES.position, ("accepted", "redundant", "refused", "contested", "quarantined")
+)
 
 
 @dataclasses.dataclass(frozen=True)

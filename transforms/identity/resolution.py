@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.arrow.columns import array
+from transforms.evidence.anonymous_ids import anonymous_ids
 from transforms.evidence.ids import EXTERNAL_USER_ID, ID_TYPES, USER_ID
-from transforms.identity.graph import STATUSES, VIA, Graph
+from transforms.identity.graph import Graph
 from transforms.identity.spanning import Joined
+from transforms.vocabulary.persons import LINK_STATUSES, VIA
 
 RESOLVED_LINKS = pa.schema(
     [(name, pa.string()) for name in ("a_type", "a", "b_type", "b")]
@@ -30,7 +32,7 @@ class Resolution:
 
     Attributes:
         graph: ids and links; its numbers are meant below.
-        status: of each link a position in ``STATUSES``.
+        status: of each link a position in ``LINK_STATUSES``.
         cluster: of each id the least id of its cluster.
         known: of each id its cluster's known user, -1 for none.
         via: of each profile a position in ``VIA``: ``own`` (own external id), ``profile`` (through a merged profile),
@@ -63,7 +65,7 @@ class Resolution:
             "b": pa.DictionaryArray.from_arrays(pa.array(graph.b), graph.names),
             "rank": pa.array(graph.rank),
             **{name: graph.links[name] for name in ("time", "event_id", "file")},
-            "status": _words(self.status, STATUSES),
+            "status": _words(self.status, LINK_STATUSES.codes),
             "device_id": pa.DictionaryArray.from_arrays(pa.array(graph.device, mask=graph.device < 0), graph.names),
         }
         return pa.table({name: columns[name] for name in RESOLVED_LINKS.names})
@@ -82,7 +84,7 @@ class Resolution:
             {
                 "id": self.graph.of_type(USER_ID),
                 "known_user": self.graph.names.take(pa.array(np.maximum(user, 0), mask=user < 0)),
-                "via": _words(self.via, VIA),
+                "via": _words(self.via, VIA.codes),
                 "cluster": pa.array(self.cluster[begin:end].astype(np.int64)),
             }
         )
@@ -92,7 +94,7 @@ class Ids:
     """The table ``IDS`` of a resolution, of which only a slice has strings of its own.
 
     ``cluster`` is the cluster's known user, else its least "type:id". ``distinct_id`` is the known user, else of a
-    profile "$device:" and its id, else null.
+    profile its anonymous id, else null.
     """
 
     def __init__(self, resolution: Resolution, columns: Sequence[str] = IDS.names) -> None:
@@ -133,14 +135,8 @@ class Ids:
         anonymous = (known < 0) & (np.arange(begin, end) >= self._resolution.graph.first[USER_ID])
         if not anonymous.any():
             return person
-        own = prefixed("$device:", self._id(begin, end))
+        own = anonymous_ids(self._id(begin, end))
         return pc.coalesce(person, pc.if_else(pa.array(anonymous), own, pa.scalar(None, own.type)))
-
-
-def prefixed(prefix: str, names: pa.Array) -> pa.Array:
-    """Each name behind the prefix."""
-    parts = [pa.scalar(text, names.type) for text in (prefix, "")]
-    return pc.binary_join_element_wise(parts[0], names, parts[1])
 
 
 def _words(codes: np.ndarray, words: tuple[str, ...]) -> pa.DictionaryArray:

@@ -13,9 +13,9 @@ from transforms.currents.repeats import unpack_answer, unpack_keys
 from transforms.evidence.ids import B_TYPES, BOUND, ID_TYPES, USER_ID
 from transforms.evidence.links import NO_PROFILE, unpack
 from transforms.evidence.sources import ASKED, LISTS, Source, place_of, unpack_source
-from transforms.identity.answers import VIA
 from transforms.messages import elements
 from transforms.messages.elements import Keyed, unnumbered, untagged
+from transforms.vocabulary.persons import VIA
 
 Row = dict[str, Any]
 
@@ -100,7 +100,7 @@ def _resolved(shard: int, body: bytes) -> Iterator[Row]:
 def _profiles(_: int, body: bytes) -> Iterator[Row]:
     begin, block = unnumbered(body)
     for number, row in enumerate(unpack(block).to_pylist() if block else (), begin):
-        yield {"profile": number, **row, "via": VIA[row["via"]]}
+        yield {"profile": number, **row, "via": VIA.codes[row["via"]]}
 
 
 def _crowd(_: int, body: bytes) -> Iterator[Row]:

@@ -13,6 +13,7 @@ import orjson
 from transforms.mixpanel.json_documents import open_document, quick_object
 from transforms.mixpanel.limits import NESTED_DEPTH, NESTED_ITEMS, is_shallow, nested
 from transforms.mixpanel.names import NAME_BYTES, cut
+from transforms.vocabulary.changes import LIMITS
 
 
 class Notes:
@@ -22,8 +23,14 @@ class Notes:
         self.counts: dict[str, dict[str, dict[str, int]]] = {}
 
     def add(self, kind: str, event: str, key: str, count: int = 1) -> None:
-        """Count a change; ``key`` is the property, or for ``events_cut`` the event's name as it is sent."""
-        keys = self.counts.setdefault(kind, {}).setdefault(event, {})
+        """Count a change; ``key`` is the property, or for ``events_cut`` the event's name as it is sent.
+
+        Raises:
+            LookupError: ``kind`` is not one of ``LIMITS``.
+        """
+        if kind not in self.counts:
+            self.counts[LIMITS[kind].code] = {}
+        keys = self.counts[kind].setdefault(event, {})
         keys[key] = keys.get(key, 0) + count
 
 

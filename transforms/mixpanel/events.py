@@ -15,6 +15,7 @@ from arro3.io import write_ndjson
 
 from transforms.arrow.columns import text
 from transforms.currents import catalog
+from transforms.evidence.anonymous_ids import anonymous_ids
 from transforms.mixpanel.custom_properties import CustomProperties, Notes, value_fragment
 from transforms.mixpanel.json_documents import key_counts
 from transforms.mixpanel.limits import EVENT_BYTES, EVENT_NESTED_BYTES, NESTED_ITEMS, PROPERTIES
@@ -127,7 +128,7 @@ def core_columns(
             if name != full and rows:
                 notes.add("events_cut", name, name, rows)
     cut_names = pa.DictionaryArray.from_arrays(names.indices, pa.array(short, pa.string()))
-    anonymous = pc.binary_join_element_wise("$device:", who.profile, "")
+    anonymous = anonymous_ids(who.profile)
     if settings.id_merge == "simplified":
         ids = {
             "distinct_id": pc.coalesce(who.user, anonymous, ""),

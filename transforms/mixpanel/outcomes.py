@@ -19,22 +19,12 @@ from transforms.mixpanel.events import column, is_identity_only
 from transforms.mixpanel.names import glob_regex
 from transforms.mixpanel.persons import Persons
 from transforms.settings import Settings
-
-OUTCOMES = (
-    "read", "events", "repeats", "rejects", "identity_only", "not_exported", "profile_updates", "deletions", "withheld",
-)  # fmt: skip
-"""The accounting's columns: ``read`` is the sum of the rest."""
-
-WITHHELD = (
-    "event_type", "outside_window", "excluded", "native_drops", "left_to_native", "anonymous", "anonymous_profile",
-    "deleted_user", "profile_updates_off", "sampled_out",
-)  # fmt: skip
-REJECTS = ("missing_id", "invalid_utf8", "time_invalid", "missing_user_id", "event_too_large")
+from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 
 
 @dataclasses.dataclass
 class Fates:
-    """One code a row: the position in ``OUTCOMES``; for withheld and rejected rows the position of the reason."""
+    """One number a row: the position in ``OUTCOMES``; for withheld and rejected rows the position of the reason."""
 
     outcome: np.ndarray
     reason: np.ndarray
@@ -46,22 +36,21 @@ class Fates:
     def decide(self, mask: np.ndarray, outcome: str, reason: int = -1) -> None:
         """Give an outcome to the rows of the mask that have none yet."""
         chosen = mask & (self.outcome == 0)
-        self.outcome[chosen] = OUTCOMES.index(outcome)
+        self.outcome[chosen] = OUTCOMES.position(outcome)
         self.reason[chosen] = reason
 
     def reject(self, mask: np.ndarray, reason: str) -> None:
-        self.decide(mask, "rejects", REJECTS.index(reason))
+        self.decide(mask, "rejects", REJECTS.position(reason))
 
     def withhold(self, mask: np.ndarray, reason: str) -> None:
-        self.decide(mask, "withheld", WITHHELD.index(reason))
+        self.decide(mask, "withheld", WITHHELD.position(reason))
 
     def overrule(self, rows: np.ndarray, reason: str) -> None:
         """Reject rows (by position) that only their formatting found unfit."""
-        self.outcome[rows] = OUTCOMES.index("rejects")
-        self.reason[rows] = REJECTS.index(reason)
+        self.outcome[rows], self.reason[rows] = OUTCOMES.position("rejects"), REJECTS.position(reason)
 
     def are(self, outcome: str) -> np.ndarray:
-        return self.outcome == OUTCOMES.index(outcome)
+        return self.outcome == OUTCOMES.position(outcome)
 
 
 def decide(

@@ -9,35 +9,41 @@ import numpy as np
 
 from transforms.settings import EARLIEST_TIME, Settings
 from transforms.telemetry.tally import shown
+from transforms.vocabulary.rows import REJECTS
 
 _COLUMNS_SHOWN = 10
 _FINER_UNITS = (("milliseconds", 1_000), ("microseconds", 1_000_000), ("nanoseconds", 1_000_000_000))
 
 
+class _Values(dict[str, Any]):
+    """The values of a row by column; None for columns that it lacks."""
+
+    def __missing__(self, column: str) -> None:
+        return None
+
+
 def reject_detail(reason: str, record: dict[str, Any], unread: Sequence[str], settings: Settings) -> str:
-    """The sentence for a row of this reason; ``unread`` are its columns that are not UTF-8."""
-    if reason == "invalid_utf8":
-        values = ", ".join(f"{shown(column)} [{str(record[column])[:80]}]" for column in unread[:_COLUMNS_SHOWN])
-        return f"not UTF-8: {values}; with another id or name the row would be another's: export the file again"
-    if reason == "missing_id":
-        return f"id is [{record.get('id')}]: without one Mixpanel cannot tell a repeat; give the row an id"
-    if reason == "time_invalid":
-        time = record.get("time")
-        if time is None:
-            return "time is null: Mixpanel needs UNIX seconds"
-        return _invalid_time(time, settings)
-    if reason == "missing_user_id":
-        return f"user_id [{record.get('user_id')}] names no profile: there is nothing to delete"
-    return "the event is 1 MB or more as JSON, which Mixpanel refuses: shorten its properties"
+    """The sentence for a row of this reason; ``unread`` are its columns that are not UTF-8.
+
+    Raises:
+        LookupError: the reason, or the case that the row is, has no sentence in ``REJECTS``.
+    """
+    sentence = REJECTS[reason].detail
+    values = _Values(record)
+    values["now"] = settings.now
+    values["unread"] = ", ".join(f"{shown(name)} [{str(record[name])[:80]}]" for name in unread[:_COLUMNS_SHOWN])
+    if not isinstance(sentence, str):
+        case, more = _time_case(record.get("time"), settings)
+        sentence = sentence[case]
+        values |= more
+    return sentence.format_map(values)
 
 
-def _invalid_time(time: int, settings: Settings) -> str:
+def _time_case(time: int | None, settings: Settings) -> tuple[str, dict[str, Any]]:
+    """(What is the matter with a time, the values to say so)."""
+    if time is None:
+        return "missing", {}
     for unit, in_a_second in _FINER_UNITS:
         if settings.valid_times(np.array([time // in_a_second]))[0]:
-            return (
-                f"time [{time}] is in {unit} by its magnitude, and Mixpanel needs UNIX seconds: "
-                f"divide by {in_a_second:,} in the export, or declare the column's logicalType"
-            )
-    if time < EARLIEST_TIME:
-        return f"time [{time}] is before 1971, which Mixpanel refuses: it must be UNIX seconds"
-    return f"time [{time}] is more than an hour after now [{settings.now}], which Mixpanel refuses: see --now"
+            return "finer_unit", {"unit": unit, "in_a_second": in_a_second}
+    return ("early" if time < EARLIEST_TIME else "late"), {}

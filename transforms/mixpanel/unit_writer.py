@@ -15,18 +15,21 @@ from transforms.avro.broken_text import BrokenText
 from transforms.currents import catalog
 from transforms.currents.paths import event_type_of
 from transforms.currents.type_names import TypeNames
-from transforms.identity.answers import VIA
+from transforms.evidence.anonymous_ids import anonymous_ids
 from transforms.mixpanel.custom_properties import Notes
 from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
 from transforms.mixpanel.monthly_users import day_counts, month_counts, person_months
 from transforms.mixpanel.names import cut
 from transforms.mixpanel.ndjson import GzipLines
-from transforms.mixpanel.outcomes import OUTCOMES, REJECTS, WITHHELD, Fates, decide
+from transforms.mixpanel.outcomes import Fates, decide
 from transforms.mixpanel.persons import Persons, Profiles
 from transforms.mixpanel.profile_updates import attributes
 from transforms.mixpanel.reject_details import reject_detail
 from transforms.settings import Settings
 from transforms.telemetry.tally import EXAMPLES, Tally, bound, merge, shown
+from transforms.vocabulary.changes import LIMITS
+from transforms.vocabulary.persons import VIA
+from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 
 
 @dataclasses.dataclass
@@ -168,7 +171,7 @@ class UnitFormatter:
         kind = catalog.event_types().get(event_type)
         has_id = who.by_connector
         native = has_id if kind is not None and kind.sent_by_native_connector else np.zeros(len(known), bool)
-        distinct_id = pc.coalesce(user, pc.binary_join_element_wise("$device:", who.profile, ""), "")
+        distinct_id = pc.coalesce(user, anonymous_ids(who.profile), "")
         self.output.person_months.append(person_months(event_type, distinct_id, known, times, native))
         count = len(known)
         joined = int((known & ~has_id).sum())
@@ -224,14 +227,13 @@ class UnitFormatter:
         if not chosen.size:
             return
         rows = pa.array(chosen)
-        anonymous = pc.binary_join_element_wise("$device:", who.profile, "")
-        persons_of = who.profile if self._settings.id_merge == "none" else anonymous
+        persons_of = who.profile if self._settings.id_merge == "none" else anonymous_ids(who.profile)
         distinct_id = pc.coalesce(who.user, persons_of).take(rows).to_pylist()
         profile, times = who.profile.take(rows).to_pylist(), column(table, "time").take(rows).to_pylist()
         vias, whole = who.via[chosen].tolist(), who.whole_person[chosen].tolist()
         lines = [
             orjson.dumps(
-                {"distinct_id": d, "user_id": p, "time": t, "via": VIA[v], "whole_person": w}
+                {"distinct_id": d, "user_id": p, "time": t, "via": VIA.codes[v], "whole_person": w}
             ) + b"\n"
             for d, p, t, v, w in zip(distinct_id, profile, times, vias, whole, strict=True)
         ]  # fmt: skip
@@ -243,7 +245,7 @@ class UnitFormatter:
         found = {shown(column): int((mask & sent).sum()) for column, mask in broken.items()}
         counts = {column: count for column, count in found.items() if count}
         if counts:
-            bound(merge(self.output.tally, {"limits": {"invalid_utf8": {event_type: counts}}}))
+            bound(merge(self.output.tally, {"limits": {LIMITS["invalid_utf8"].code: {event_type: counts}}}))
 
     def _rejects(
         self, event_type: str, table: pa.Table, file: np.ndarray, row: np.ndarray, fates: Fates, broken: BrokenText
@@ -255,7 +257,7 @@ class UnitFormatter:
         examples: dict[str, list[dict[str, Any]]] = {}
         records = table.take(pa.array(rejected)).to_pylist()
         for position, record in zip(rejected.tolist(), records, strict=True):
-            reason = REJECTS[fates.reason[position]]
+            reason = REJECTS.codes[fates.reason[position]]
             where = {"file": self._file_names[int(file[position])], "row": int(row[position])}
             unread = sorted(column for column, mask in broken.items() if mask[position])
             line: dict[str, Any] = {
@@ -273,12 +275,12 @@ class UnitFormatter:
 
     def _count(self, event_type: str, fates: Fates) -> None:
         outcomes = np.bincount(fates.outcome, minlength=len(OUTCOMES)).tolist()
-        rows = dict(zip(OUTCOMES, outcomes, strict=True))
+        rows = dict(zip(OUTCOMES.codes, outcomes, strict=True))
         rows["read"] = len(fates.outcome)
         tally: Tally = {"rows_by_type": {event_type: rows}}
         for outcome, reasons in (("withheld", WITHHELD), ("rejects", REJECTS)):
-            codes = np.bincount(fates.reason[fates.are(outcome)], minlength=len(reasons)).tolist()
-            found = {reason: count for reason, count in zip(reasons, codes, strict=True) if count}
+            counts = np.bincount(fates.reason[fates.are(outcome)], minlength=len(reasons)).tolist()
+            found = {reason: count for reason, count in zip(reasons.codes, counts, strict=True) if count}
             if found:
                 tally[outcome] = found
                 if outcome == "withheld":

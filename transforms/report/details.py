@@ -18,58 +18,24 @@ from transforms.report.markup import (
     note,
     nothing,
     number,
+    own_words,
     ranked,
     section,
     size,
     table,
 )
-
-_WITHHELD = {
-    "event_type": "type not named by --event_types",
-    "outside_window": "event outside --events_since and --events_until",
-    "excluded": "event name matched by --exclude_events",
-    "native_drops": "no external user id, with --id_merge native",
-    "left_to_native": "sent by Braze's own connector since --native_since",
-    "anonymous": "no known user, with --anonymous",
-    "anonymous_profile": "profile update without a known user, which Mixpanel does not carry over",
-    "deleted_user": "the profile was deleted, with --deleted_users drop",
-    "profile_updates_off": "with --profile_updates off",
-    "sampled_out": "person outside --users_share",
-}
-_REJECTS = {
-    "missing_id": "the row has no id",
-    "invalid_utf8": "an id, or a custom event's name, is not UTF-8",
-    "time_invalid": "no time, before 1971, later than the clock of the run, or not in seconds",
-    "missing_user_id": "a deletion request without a usable user_id",
-    "event_too_large": "the line has 1 MB or more, which Mixpanel refuses",
-}
-_LIMITS = {
-    "nested_as_text": ("Nested values sent as JSON text", "deeper or larger than Mixpanel takes"),
-    "keys_cut": ("Property names cut", "longer than 255 bytes"),
-    "events_cut": ("Event names cut", "longer than 255 bytes"),
-    "properties_left_out": ("Properties left out", "more than 250 on one event"),
-    "key_collisions": ("Properties lost to an equal name", "two names became one after the cut"),
-    "invalid_utf8": ("Texts sent with U+FFFD in them", "not UTF-8 in the export"),
-    "not_finite": ("Values left out", "not a number, infinite, or beyond a double"),
-    "properties_not_json": ("Properties sent as plain text", "the field held no JSON object"),
-    "integers_as_text": ("Integers sent as text", "beyond 64 bits; the text keeps their digits"),
-    "lone_surrogates": ("Characters replaced", "half a surrogate pair, which no UTF-8 holds, became U+FFFD"),
-    "duplicate_keys": ("Values left out", "their key stood twice in the JSON; the last one is sent"),
-    "empty_keys": ("Values left out", "their key in the JSON is empty"),
-    "types_left_out": ("Values left out", "the column's type in the file cannot be made the catalogue's"),
-    "bytes_as_base64": ("Bytes sent as base64", "of a column that the catalogue lacks, and no UTF-8"),
-    "documents_unquoted": ("Documents opened twice", "the JSON stood in a JSON string"),
-}
+from transforms.vocabulary.changes import LIMITS
+from transforms.vocabulary.rows import REJECTS, WITHHELD
 
 
 def left_out(report: Mapping[str, Any]) -> Html:
     """Returns rejects, withheld rows and damage, with examples."""
     halves = []
     if report.get("rejects") is not None:
-        rows = [[code(reason), Html(_REJECTS.get(reason, "")), n] for reason, n in ranked(report["rejects"])]
+        rows = [[code(reason), own_words(REJECTS[reason].meaning), n] for reason, n in ranked(report["rejects"])]
         halves.append(block("Rejects", table("Rejects by reason", ["Reason", "Meaning", "#Rows"], rows)))
     if report.get("withheld") is not None:
-        rows = [[code(reason), Html(_WITHHELD.get(reason, "")), n] for reason, n in ranked(report["withheld"])]
+        rows = [[code(reason), own_words(WITHHELD[reason].meaning), n] for reason, n in ranked(report["withheld"])]
         shown = table("Withheld rows by reason", ["Reason", "Meaning", "#Rows"], rows)
         by_type = report.get("withheld_by_type") or {}
         kinds = [
@@ -124,8 +90,8 @@ def changes(report: Mapping[str, Any]) -> Html:
     if limits is not None:
         rows = []
         for name, counts in limits.items():
-            label, meaning = _LIMITS.get(name, (str(name), ""))
-            kind = Html(f'{escaped(label)}<span class="meaning">{meaning}</span>')
+            limit = LIMITS[name]
+            kind = Html(f'{limit.label}<span class="meaning">{own_words(limit.meaning)}</span>')
             for path, amount in sorted(_leaves(counts, ()), key=_by_amount, reverse=True):
                 where = [code(path[0]) if path else "–", code(" · ".join(path[1:])) if len(path) > 1 else "–"]
                 rows.append([kind, *where, amount])

@@ -11,7 +11,6 @@ import orjson
 
 from transforms.currents import catalog
 from transforms.messages.elements import process_key
-from transforms.mixpanel.outcomes import OUTCOMES
 from transforms.output.publication import Written, finish
 from transforms.report import file_gaps, not_read
 from transforms.report.identity_warnings import counted, identity_warnings
@@ -19,6 +18,7 @@ from transforms.report.page import render
 from transforms.report.policies import in_order, policy_warnings
 from transforms.settings import Plan, Settings
 from transforms.telemetry.tally import EXAMPLES, AccountingError, Tally, check_rejects, check_sum, in_turn
+from transforms.vocabulary.rows import OUTCOMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,11 +275,11 @@ def _peak_memory(context: RunContext, total: Tally) -> int:
 
 def _summed(total: Tally) -> dict[str, int]:
     types = total.get("rows_by_type", {}).values()
-    return {outcome: sum(rows.get(outcome, 0) for rows in types) for outcome in OUTCOMES}
+    return {outcome: sum(rows.get(outcome, 0) for rows in types) for outcome in OUTCOMES.codes}
 
 
 def _outcomes(rows: dict[str, int]) -> dict[str, int]:
-    return {outcome: rows.get(outcome, 0) for outcome in OUTCOMES}
+    return {outcome: rows.get(outcome, 0) for outcome in OUTCOMES.codes}
 
 
 def _person_counts(found: dict[str, int]) -> dict[str, int]:

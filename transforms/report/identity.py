@@ -18,30 +18,14 @@ from transforms.report.markup import (
     note,
     nothing,
     number,
+    own_words,
     ranked,
     section,
     share,
     table,
 )
 from transforms.report.policies import device_policies, stay_in_words
-
-_LINKS = {
-    "accepted": "joins two ids",
-    "redundant": "its ends were one already",
-    "refused": "would have joined two known users",
-    "contested": "its device is left out by --device_links",
-    "quarantined": "its device has too many profiles",
-}
-_THROUGH = (
-    ("own", "Own external user id", "known"),
-    ("profile", "Linked profile", "joined"),
-    ("device", "Linked device", "joined"),
-)
-_LEFT_OUT = {
-    "nobody": "a word that stands for nobody",
-    "anonymous_prefix": "begins with $device:, as Mixpanel's own anonymous ids do",
-    "crowd": "carried by too many profiles, with --crowd_ids drop",
-}
+from transforms.vocabulary.persons import EXTERNAL_IDS_LEFT_OUT, LINK_STATUSES, VIA
 
 
 def identity(report: Mapping[str, Any]) -> Html:
@@ -67,7 +51,7 @@ def identity(report: Mapping[str, Any]) -> Html:
         shown = charts.bars("sizes", "Clusters by number of ids", sizes) if sizes else nothing()
         parts.append(block("Clusters by size", shown))
     if found.get("links") is not None:
-        rows = [[escaped(name), Html(_LINKS.get(name, "")), n] for name, n in found["links"].items()]
+        rows = [[escaped(name), own_words(LINK_STATUSES[name].meaning), n] for name, n in found["links"].items()]
         days = found.get("device_stay")
         stay = f" ({stay_in_words(days)})" if days is not None else ""
         told = f"Device policy {code(found.get('device_links'), 40)}{stay}, ID merge {code(found.get('id_merge'), 40)}."
@@ -88,11 +72,14 @@ def _size(bucket: tuple[str, Any]) -> tuple[bool, int]:
 def _through(found: Mapping[str, Any]) -> str:
     through = found["profiles_known_through"]
     rows = [
-        (label, [(series, "profiles", count(through.get(key)))], through.get(key)) for key, label, series in _THROUGH
+        (way.label, [("known" if way.code == "own" else "joined", "profiles", count(n))], n)
+        for way in VIA
+        if way.code != "none"
+        for n in [through.get(way.code)]
     ]
     if found.get("anonymous_profiles") is not None:
         amount = found["anonymous_profiles"]
-        rows.append(("Still anonymous", [("anonymous", "profiles", count(amount))], amount))
+        rows.append((VIA["none"].label, [("anonymous", "profiles", count(amount))], amount))
     whole = sum(count(amount) for _, _, amount in rows)
     shown = [(label, parts, f"{number(count(n))} · {share(n, whole)}") for label, parts, n in rows]
     return charts.bars("through", "How profiles came to their known user", shown)
@@ -149,7 +136,7 @@ def _external_ids(found: Mapping[str, Any]) -> Iterator[Html]:
     if found.get("external_ids_left_out"):
         of_reasons = found["external_ids_left_out"].items()
         rows = [
-            [Html(_LEFT_OUT.get(reason, escaped(reason))), code(name), n]
+            [own_words(EXTERNAL_IDS_LEFT_OUT[reason].meaning), code(name), n]
             for reason, ids in of_reasons
             for name, n in ranked(ids or {})
         ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from transforms.vocabulary.persons import ANONYMOUS_PREFIX
+
 _LONGEST_NAME = 80
 _NAMES = 3
 
@@ -55,9 +57,9 @@ def _anonymous(rows: Mapping[str, int]) -> Iterable[str]:
     if rows:
         have = "row has" if sum(rows.values()) == 1 else "rows have"
         yield (
-            f"{sum(rows.values()):,} {have} an external id that begins with $device:, as Mixpanel's own anonymous ids "
-            f"do, e.g. {_names(sorted(rows))}: it is not a known user, and each such row goes by its profile; the "
-            "application should not give Braze the distinct_id of a user who is not signed in"
+            f"{sum(rows.values()):,} {have} an external id that begins with {ANONYMOUS_PREFIX}, as Mixpanel's own "
+            f"anonymous ids do, e.g. {_names(sorted(rows))}: it is not a known user, and each such row goes by its "
+            "profile; the application should not give Braze the distinct_id of a user who is not signed in"
         )
 
 

@@ -57,6 +57,11 @@ def escaped(value: object, limit: int = LONGEST_TEXT) -> Html:
     return value if isinstance(value, Html) else Html(html.escape(shortened(value, limit), quote=True))
 
 
+def own_words(text: str) -> Html:
+    """Returns a sentence of the program's own, whole, as text for an element; what is between backticks as code."""
+    return Html(re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text, quote=False)))
+
+
 def _breakable(value: object, limit: int) -> str:
     """Returns escaped text with places to break: after separators, and in runs that are longer than a cell."""
     pieces = (html.escape(piece, quote=True) for piece in _BREAKS.findall(shortened(value, limit)))

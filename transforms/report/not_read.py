@@ -6,25 +6,15 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.report.markup import Html, code, count, moment, note, nothing, number, size, table
-
-_WORDS = {
-    "hidden": "hidden (their names, or those of folders, begin with . or _)",
-    "other_name": "named unlike an export, and looking like one",
-    "skipped": "left out by --skip",
-    "outside_hours": "outside --since and --until",
-    "unfinished_hour": "left for later: their hour is not over by the clock of the run",
-    "archived": "archived, left out by --skip_archived",
-    "linked_twice": "read elsewhere, found again behind a link",
-    "link_nowhere": "links that lead nowhere",
-}
+from transforms.report.markup import Html, code, count, moment, note, nothing, number, own_words, size, table
+from transforms.vocabulary.files import NOT_READ
 
 
 def in_short(listing: Mapping[str, Any]) -> str:
     """One line, empty where everything was read."""
     parts = []
     for reason, found in (listing.get("not_read") or {}).items():
-        words = _WORDS[reason]
+        words = NOT_READ[reason].plain
         if reason == "unfinished_hour" and (until := listing.get("read_until")) is not None:
             words = f"left for later (of {_hour(until)} and after)"
         parts.append(f"{found['files']:,} {words}")
@@ -69,7 +59,7 @@ def shown(listing: Mapping[str, Any]) -> str:
     left = listing.get("not_read") or {}
     rows = [
         [
-            *(code(reason), Html(_WORDS.get(reason, ""))),
+            *(code(reason), own_words(NOT_READ[reason].meaning)),
             *(count(one.get("files")), Html(size(one.get("bytes"))), code(one.get("example"))),
         ]
         for reason, one in left.items()

@@ -25,6 +25,7 @@ from transforms.report.markup import (
     note,
     nothing,
     number,
+    own_words,
     ranked,
     section,
     share,
@@ -32,19 +33,11 @@ from transforms.report.markup import (
     table,
 )
 from transforms.report.style import STYLE
+from transforms.vocabulary.rows import OUTCOMES
 
 TOP_TYPES = 20
 
-OUTCOMES = (
-    ("events", "Events", "lines in events/, ready for Mixpanel"),
-    ("repeats", "Repeats", "an earlier row had the same type and id"),
-    ("rejects", "Rejects", "cannot be sent; in rejects/ with the reason"),
-    ("identity_only", "Identity only", "users.UserOrphan: says who is who, is not an event"),
-    ("not_exported", "Not exported", "types that have no Mixpanel event"),
-    ("profile_updates", "Profile updates", "users.profile.Update, gathered in profiles/"),
-    ("deletions", "Deletions", "users.UserDeleteRequest, in deletions/"),
-    ("withheld", "Withheld", "left out by a flag, given or by default"),
-)
+_READ, *_PARTS = OUTCOMES
 _BY_USER = (("known", "Known users"), ("anonymous", "Anonymous users"))
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 # A page without an icon makes a browser ask its server for one.
@@ -129,15 +122,16 @@ def _accounting(report: Mapping[str, Any]) -> Html:
     if not rows:
         return Html("")
     read = count(rows.get("read"))
-    total = sum(count(rows.get(name)) for name, _, _ in OUTCOMES)
+    total = sum(count(rows.get(outcome.code)) for outcome in _PARTS)
     lines = []
-    for index, (name, label, meaning) in enumerate(OUTCOMES):
-        amount = count(rows.get(name))
+    for index, outcome in enumerate(_PARTS):
+        amount = count(rows.get(outcome.code))
         bar = f'<rect class="track" width="100%" height="8" rx="2"/>{_bar(amount, read)}'
         lines.append(
-            f'<tr data-outcome="{name}" data-value="{amount}"><td class="sign">{"+" if index else ""}</td>'
-            f'<th scope="row">{label}<span class="meaning">{meaning}</span></th><td class="n">{number(amount)}</td>'
-            f'<td class="share"><div><svg height="8" width="100%" aria-hidden="true">{bar}</svg>'
+            f'<tr data-outcome="{outcome.code}" data-value="{amount}"><td class="sign">{"+" if index else ""}</td>'
+            f'<th scope="row">{outcome.label}<span class="meaning">{own_words(outcome.meaning)}</span></th>'
+            f'<td class="n">{number(amount)}</td><td class="share"><div>'
+            f'<svg height="8" width="100%" aria-hidden="true">{bar}</svg>'
             f"<span>{share(amount, read)}</span></div></td></tr>\n"
         )
     wrong = ""
@@ -152,7 +146,7 @@ def _accounting(report: Mapping[str, Any]) -> Html:
         '<thead><tr><td class="sign"></td><th scope="col">Outcome</th><th scope="col" class="n">Rows</th>'
         f'<th scope="col" class="share">Share</th></tr></thead>\n<tbody>\n{"".join(lines)}</tbody>\n'
         f'<tfoot><tr data-outcome="read" data-value="{read}"><td class="sign">{"=" if total == read else "≠"}</td>'
-        f'<th scope="row">Rows read<span class="meaning">every row that could be decoded, once</span></th>'
+        f'<th scope="row">{_READ.label}<span class="meaning">{own_words(_READ.meaning)}</span></th>'
         f'<td class="n">{number(read)}</td><td class="share"></td></tr></tfoot></table></div>'
     )
     return section("accounting-section", "The accounting", whole + _accounting_by_type(report))
@@ -168,8 +162,8 @@ def _accounting_by_type(report: Mapping[str, Any]) -> Html:
     by_type = report.get("rows_by_type")
     if by_type is None:
         return Html("")
-    names = ["read", *(name for name, _, _ in OUTCOMES)]
-    heads = ["Event type", "#Read", *(f"#{label}" for _, label, _ in OUTCOMES)]
+    names = OUTCOMES.codes
+    heads = ["Event type", "#Read", *(f"#{outcome.label}" for outcome in _PARTS)]
     rows = [[code(kind), *(count((counts or {}).get(name)) for name in names)] for kind, counts in by_type.items()]
     rows.sort(key=_by_second, reverse=True)
     shown = table("Rows by event type", heads, rows, "accounting-by-type")

@@ -17,7 +17,7 @@ from pipelines.sample_export import __main__ as sample_export
 from tests.commands.deliveries import write_run
 from tests.commands.whole_run import ROOT
 from tests.exports.small_exports import NOW, avro, path, rows, write
-from transforms.mixpanel.outcomes import OUTCOMES
+from transforms.vocabulary.rows import OUTCOMES
 
 Main = Callable[[Sequence[str]], int]
 VERBS: dict[str, Main] = {
@@ -124,14 +124,14 @@ def test_a_run_tells_its_counts_where_it_is_published_and_none_where_a_limit_was
     ended = Ended(currents_to_mixpanel.main, argv, capsys)
     assert ended.is_said(Status.LIMIT, "limit")
     assert "more than --max_reject_share 0.01 allows" in ended.told["message"]
-    assert {ended.told[outcome] for outcome in OUTCOMES} == {0}
+    assert {ended.told[outcome] for outcome in OUTCOMES.codes} == {0}
     assert ended.told["output"] == str(tmp_path / "out")
     assert not (tmp_path / "out" / "_manifest.json").exists()
 
     ended = Ended(currents_to_mixpanel.main, [*argv, "--max_reject_share=0.5"], capsys)
     assert ended.is_said(Status.DONE, "published")
     assert (ended.told["read"], ended.told["rejects"], ended.told["events"]) == (1000, 20, 980)
-    assert ended.told["read"] == sum(ended.told[outcome] for outcome in OUTCOMES[1:])
+    assert ended.told["read"] == sum(ended.told[outcome] for outcome in OUTCOMES.codes[1:])
     report = json.loads((tmp_path / "out" / "report.json").read_bytes())
     assert (ended.told["warnings"], ended.told["output"]) == (report["warnings"], str(tmp_path / "out"))
     assert ended.told["profiles"] == report["identity"]["profiles"] > 0

@@ -18,12 +18,12 @@ from transforms.delivery.batches import Damaged, cut, pieces
 from transforms.delivery.delivered_run import DeliveredRun
 from transforms.delivery.ledger import State
 from transforms.evidence.ids import DISALLOWED, folded
+from transforms.vocabulary.persons import ANONYMOUS_PREFIX
 
 MOST_IDS = 1_999  # of a request; another page of Mixpanel's says 2,000
 MOST_UNCONFIRMED, UNCONFIRMED_SHARE = 100, 0.01
 DAY = 86_400
 OLD_SECONDS = 7 * DAY
-_DEVICE = "$device:"
 _PARTLY, _KNOWN = 1, 2
 _PIECE = 1 << 20
 
@@ -200,7 +200,7 @@ def _id_of(deletion: dict[str, Any]) -> str | None:
     name = deletion.get("distinct_id")
     if not isinstance(name, str):
         return None
-    word = folded(name.removeprefix(_DEVICE))
+    word = folded(name.removeprefix(ANONYMOUS_PREFIX))
     return name if word and word not in DISALLOWED else None
 
 
