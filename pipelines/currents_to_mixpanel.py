@@ -31,6 +31,7 @@ from pipelines.command_line.runners import check_answers
 from pipelines.command_line.summary import counts, lines
 from pipelines.launch.light_imports import light_imports
 from pipelines.launch.waiting_workers import WaitingWorkers, default_workers
+from transforms.currents.left_out import missing
 from transforms.currents.listing import Export, survey
 from transforms.currents.paths import UnfitInput
 from transforms.identity.score import persons_of
@@ -67,7 +68,10 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
             show(["nothing is published yet: the job writes _manifest.json when it is through, its last act"])
             return end(Status.DONE, told, word="submitted")
         show(lines(report, options.output))
-        return end(Status.DONE, {**counts(report), "output": options.output}, word="published")
+        told |= counts(report)
+        if incomplete := missing(report["listing"]):
+            return end(Status.LOOK, told, word="published", message=f"published, but {incomplete}")
+        return end(Status.DONE, told, word="published")
     except (UsageError, UnfitInput, Refused, Denied) as error:
         return end(Status.REFUSED, told, message=str(error))
     except LimitPassed as error:

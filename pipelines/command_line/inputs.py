@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.command_line.flags import UsageError
+from transforms.stores.places import place
 from transforms.stores.store import Denied, store_for
 
 
@@ -17,17 +18,12 @@ def split_inputs(text: str) -> tuple[str, ...]:
     at = 0
     while at < len(parts):
         end = next((end for end in range(len(parts), at + 1, -1) if _is_one(parts[at:end])), at + 1)
-        if part := local_path(",".join(parts[at:end]).strip()):
+        if part := place(",".join(parts[at:end]).strip()):
             found.append(part)
         at = end
     if not found:
         raise UsageError("--input is empty: give it a value or leave it out")
     return tuple(found)
-
-
-def local_path(text: str) -> str:
-    """A path of this machine without ``file://``, any other as it is."""
-    return text.removeprefix("file://") or text
 
 
 def _is_one(parts: list[str]) -> bool:
@@ -47,8 +43,8 @@ def _is_one(parts: list[str]) -> bool:
 
 
 def _exists(text: str) -> bool:
-    path = local_path(text)
     try:
+        path = place(text)
         store = store_for(path)
     except Denied:  # said when it is listed
         return False

@@ -17,7 +17,6 @@ from typing import Any
 
 from pipelines.command_line import flags
 from pipelines.command_line.flags import UsageError
-from pipelines.command_line.inputs import local_path as _path
 from pipelines.command_line.inputs import split_inputs
 from pipelines.command_line.runner_options import DIRECT
 from pipelines.command_line.runners import Submission, submission
@@ -26,6 +25,7 @@ from transforms.currents.paths import HOUR
 from transforms.evidence.ids import folded
 from transforms.mixpanel.names import glob_regex
 from transforms.settings import Settings
+from transforms.stores.places import place
 
 SECRET_FLAGS = {
     "--s3_access_key_id": "AWS_ACCESS_KEY_ID",
@@ -101,10 +101,11 @@ def _options(given: argparse.Namespace) -> Options:
         )
     if not given.output.strip():
         raise UsageError("--output is empty: name a folder of this run's own")
-    inputs, output = split_inputs(given.input), _path(given.output)
+    inputs, output = split_inputs(given.input), place(given.output)
     places = [*(("--input", source) for source in inputs), ("--output", output)]
-    if given.truth is not None:
-        places.append(("--truth", given.truth))
+    truth = None if given.truth is None else place(given.truth)
+    if truth is not None:
+        places.append(("--truth", truth))
     where = submission(given, places)
     now = _time("--now", given.now) if given.now is not None else int(time.time())
     return Options(
@@ -143,7 +144,7 @@ def _options(given: argparse.Namespace) -> Options:
         ),
         now_given=given.now is not None,
         overwrite=given.overwrite,
-        truth=given.truth,
+        truth=truth,
         workers=workers,
         read_concurrency=given.read_concurrency,
         submission=where,

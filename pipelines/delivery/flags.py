@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pipelines.command_line.flags import Parser, UsageError
 from transforms.delivery.batches import DEFAULT_BYTES, MOST_BYTES, MOST_EVENTS
 from transforms.delivery.client import is_loopback
+from transforms.stores.places import place
 
 _MOST_CONNECTIONS = 50
 
@@ -96,6 +97,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
                 f"{name} is not a flag: secrets go into MIXPANEL_SERVICE_ACCOUNT, MIXPANEL_TOKEN or MIXPANEL_GDPR_TOKEN"
             )
         raise UsageError(f"{name} is not a flag{f': did you mean {near[0]}?' if near else ': --help lists them'}")
+    for name in ("input", "ledger", "records", "confirmed"):
+        if getattr(found, name) is not None:
+            setattr(found, name, place(getattr(found, name)))
     if not found.project_id.isdecimal():
         raise UsageError(f"--project_id {found.project_id} is not a number: copy it from the project's settings")
     for name, least, most in (

@@ -27,6 +27,8 @@ from pipelines.command_line.interruption import carry_out
 from pipelines.command_line.last_words import finish, show
 from pipelines.sample_export import files, people, rows
 from pipelines.sample_export.funnels import Library
+from transforms.stores.places import place
+from transforms.stores.store import Denied
 
 PROGRAM = "sample_export"
 NOTHING: dict[str, Any] = {
@@ -189,9 +191,11 @@ def main(argv: Sequence[str]) -> Status:
     try:
         flags = vars(_parser().parse_args(argv))
         del flags["json"]
-        output = told["output"] = flags["output"]
+        output = told["output"] = flags["output"] = place(flags["output"])
+        if "://" in output:
+            raise UsageError(f"--output {output} is not on this machine: make the export in a folder and upload it")
         summary = write_export(**flags)
-    except (UsageError, ValueError, FileExistsError) as error:
+    except (UsageError, Denied, ValueError, FileExistsError) as error:
         return end(Status.REFUSED, told, message=f"{error}; see --help")
     except OSError as error:
         return end(Status.FAILED, told, message=f"cannot write {output}: {error}; the same command begins anew")

@@ -200,14 +200,3 @@ def test_a_package_says_what_it_holds_and_what_to_read_first(name: str) -> None:
 
 def test_all_rooms_have_a_place_in_the_order() -> None:
     assert {name.split(".")[1] for name in PACKAGES if name.startswith("transforms.")} == set(ROOMS)
-
-
-def test_the_architecture_names_every_module_and_none_that_is_gone() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    named = set(re.findall(r"`((?:transforms|pipelines|benchmarks|tests)/[\w/]*\w\.(?:py|json))`", text))
-    gone = {path for path in named if not (ROOT / path).exists()}
-    assert not gone, f"docs/architecture.md names {sorted(gone)}, which are gone"
-    folders = tuple(re.findall(r"`((?:transforms|pipelines)/\w+/)`", text))
-    files = {path.relative_to(ROOT).as_posix() for path in PRODUCT.values() if path.name != "__init__.py"}
-    missing = {path for path in files - named if not path.startswith(folders)}
-    assert not missing, f"docs/architecture.md does not name {sorted(missing)}"

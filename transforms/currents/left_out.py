@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from transforms.currents.paths import UnfitInput
@@ -14,6 +15,8 @@ SUFFIX = ".avro"
 _BARE_NAME = re.compile(r"(?:part-[^.]*|\d{5,}_\d+|dataexport\..*)\Z", re.DOTALL)
 _PACKED = (".gz", ".snappy", ".sz", ".deflate", ".bz2", ".zst", ".xz", ".lz4", ".zip", ".tar")
 _FOLDER = re.compile(r"(?:^|/)(?:event_type|date)(?:=|%3[Dd])")
+# macOS has .NAME.icloud in the place of what is not downloaded; Nextcloud's and ownCloud's clients a suffix.
+_PLACEHOLDER = re.compile(r"(?<![^/])(?:\.([^/]+)\.icloud|([^/]+)\.(?:nextcloud|owncloud|opencloud))\Z")
 _RESTORE = {
     "s3": "restore them (S3 Batch Operations, or [aws s3api restore-object] for each)",
     "azfs": "bring them back to the tier Hot or Cool ([az storage blob set-tier] for each, or a batch)",
@@ -26,6 +29,8 @@ class Kind(enum.Enum):
     DATA = "ends in .avro, in any case"
     HIDDEN = "its name, or that of a folder on the way to it, begins with . or _, as tools name what is not data"
     LOOKALIKE = "looks like an export and has another name"
+    PLACEHOLDER = "stands in the place of a file that a cloud drive has not downloaded"
+    EMPTY_OBJECT = "an object without bytes, as tools mark folders in a store"
     OTHER = "anything else"
 
 
@@ -34,7 +39,12 @@ def kind_of(name: str) -> Kind:
 
     >>> [kind_of(name).name for name in ("a/B.AVRO", "_temporary/a.avro", "a/._b.avro", "a.avro.gz", "notes.txt")]
     ['DATA', 'HIDDEN', 'HIDDEN', 'LOOKALIKE', 'OTHER']
+    >>> kind_of("a/.b.avro.icloud").name
+    'PLACEHOLDER'
     """
+    if _PLACEHOLDER.search(name):
+        kind = kind_of(downloaded(name))
+        return Kind.PLACEHOLDER if kind is Kind.DATA else kind
     if is_hidden(name):
         return Kind.HIDDEN
     if name[-5:].lower() == SUFFIX:
@@ -47,9 +57,22 @@ def kind_of(name: str) -> Kind:
     return Kind.OTHER
 
 
+def downloaded(path: str) -> str:
+    """The path of the file that a placeholder stands for; any other path as it is.
+
+    >>> downloaded("/x/.b.avro.icloud"), downloaded("b.avro.nextcloud"), downloaded("a.avro")
+    ('/x/b.avro', 'b.avro', 'a.avro')
+    """
+    found = _PLACEHOLDER.search(path)
+    return path[: found.start()] + (found[1] or found[2]) if found else path
+
+
 def is_hidden(name: str) -> bool:
     """Whether a segment of a name relative to its input begins with a dot or an underscore."""
     return name[:1] in (".", "_") or "/." in name or "/_" in name
+
+
+_MISSING = ("link_nowhere", "placeholder")  # files that are data, and are not here
 
 
 class LeftOut:
@@ -109,6 +132,20 @@ class LeftOut:
             "hidden_avro": self.hidden_avro,
             "unreadable_dates": {"files": self.unreadable_dates, "example": self.unreadable_date or None},
         }
+
+
+def missing(listing: Mapping[str, Any]) -> str:
+    """A sentence on the files that are data and are not here, so that rows of them are missing; else empty."""
+    not_read = listing.get("not_read") or {}
+    found = [not_read[reason] for reason in _MISSING if reason in not_read]
+    if not found:
+        return ""
+    files = sum(one["files"] for one in found)
+    return (
+        f"{files:,} file{' is' if files == 1 else 's are'} not here, only links or placeholders in "
+        f"{'its' if files == 1 else 'their'} place (such as {found[0]['example']}): download "
+        f"{'it' if files == 1 else 'them'}, and run again with --overwrite"
+    )
 
 
 def _text(name: str) -> str:

@@ -37,6 +37,12 @@ MOST_UNITS = 1 << 15
 _JOINED_CHARACTERS = 4_000_000  # of paths and names, in the units that are joined to one
 _SPOOLED_IN_MEMORY = 16 << 20
 _TYPES_KEPT = 10_000
+_REASONS = {
+    Kind.HIDDEN: "hidden",
+    Kind.LOOKALIKE: "other_name",
+    Kind.PLACEHOLDER: "placeholder",
+    Kind.EMPTY_OBJECT: "empty_object",
+}
 
 
 class Export:
@@ -211,7 +217,7 @@ def discover(
         if is_repeat:
             continue
         if kind is not Kind.DATA:
-            left_out.count("hidden" if kind is Kind.HIDDEN else "other_name", name, entry.size)
+            left_out.count(_REASONS[kind], name, entry.size)
             continue
         found += 1
         reason = hours.excludes(name, entry.path, left_out)
@@ -273,6 +279,9 @@ def _listed(
             there = True
             if earlier:
                 is_repeat = any(other.kind(real) is Kind.DATA for other in earlier)
+        elif kind is Kind.EMPTY_OBJECT:  # which no input knows by its name
+            others[kind] = others.get(kind, 0) + 1
+            is_repeat = any(other.kind(real) is not Kind.OTHER for other in earlier)
         else:
             others[kind] = others.get(kind, 0) + 1
             is_repeat = any(

@@ -6,13 +6,16 @@ import dataclasses
 import functools
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 
-from transforms.currents.left_out import Kind, LeftOut, is_hidden, kind_of
-from transforms.currents.paths import before_glob, has_glob, matches_glob, may_lead
+from transforms.currents.left_out import SUFFIX, Kind, LeftOut, downloaded, is_hidden, kind_of
+from transforms.currents.paths import UnfitInput, before_glob, has_glob, matches_glob, may_lead
 from transforms.stores.local import LocalStore
-from transforms.stores.store import Entry, Store, join
+from transforms.stores.store import Denied, Entry, Store, join
 from transforms.stores.symbolic_links import Links
+
+_ONE_OF_ONE = re.compile(r"\[([^]!^-])\]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +37,17 @@ class Source:
 
     @classmethod
     def of(cls, typed: str, store: Store) -> Source:
+        """What stands at a place; of one that ends with a slash nothing but the folder is asked for.
+
+        Raises:
+            UnfitInput: both a file and a folder have that name.
+        """
         root = store.absolute(typed)
-        form = _form(root, store)
+        literal = _ONE_OF_ONE.sub(r"\1", root)
+        # The form that is told where an object and a folder have one name.
+        if literal != root and not has_glob(literal) and _is_object(literal, store) and _there(root, store) is None:
+            return cls(typed, literal, "file", store, literal, "", literal)
+        form = _form(root, store, is_folder=typed.endswith("/"))
         folder, beginning = before_glob(root) if form == "glob" else (root, "")
         real = os.path.realpath(folder) if isinstance(store, LocalStore) else folder
         return cls(typed, root, form, store, folder, beginning, real)
@@ -45,7 +57,7 @@ class Source:
         if self.form == "file":
             return Kind.DATA if path in (self.root, self.real) else Kind.OTHER
         own = self._own(path)
-        if own is None or (self.form == "glob" and not matches_glob(own, self.root)):
+        if own is None or (self.form == "glob" and not matches_glob(downloaded(own), self.root)):
             return Kind.OTHER
         return self._kind(own[len(join(self.folder, "")) :])
 
@@ -77,7 +89,9 @@ class Source:
         for entry in self._listing(links):
             name = entry.path[prefix:]
             kind = self._kind(name)
-            if kind is not Kind.OTHER and (self.form == "folder" or matches_glob(entry.path, self.root)):
+            if kind is Kind.DATA and entry.size == 0 and self.store.remote:
+                kind = Kind.EMPTY_OBJECT
+            if kind is not Kind.OTHER and (self.form == "folder" or matches_glob(downloaded(entry.path), self.root)):
                 yield name, entry, kind
 
     def nearest_folder(self) -> str:
@@ -108,6 +122,8 @@ class Source:
         if kind is Kind.HIDDEN and self._named_hidden:
             # What a glob names in so many words is wanted.
             kind = kind_of("/".join(segment for segment in name.split("/") if not self._is_named(segment)) or "x.avro")
+        if self._names_files and kind in (Kind.LOOKALIKE, Kind.OTHER):
+            kind = Kind.DATA
         return kind
 
     def _is_hidden(self, path: str) -> bool:
@@ -116,6 +132,11 @@ class Source:
 
     def _is_named(self, segment: str) -> bool:
         return any(matches_glob(segment, pattern) for pattern in self._named_hidden)
+
+    @functools.cached_property
+    def _names_files(self) -> bool:
+        """Whether a glob asks for packed files, by their suffix."""
+        return self.form == "glob" and self.root.lower().endswith(f"{SUFFIX}.gz")
 
     @functools.cached_property
     def _named_hidden(self) -> tuple[str, ...]:
@@ -136,24 +157,58 @@ def links_of(source: Source, sources: Sequence[Source], targets: set[str], left_
     def is_listed(real: str) -> bool:
         return any(other.kind(real) is Kind.DATA for other in local)
 
-    def nowhere(path: str) -> None:
+    def count_data(reason: str, path: str) -> None:
         if source.kind(path) is Kind.DATA:
-            left_out.count("link_nowhere", path)
+            left_out.count(reason, path)
 
-    twice: Callable[[str], None] = functools.partial(left_out.count, "linked_twice")
-    return Links(source.may_want, is_covered, is_listed, targets, twice, nowhere)
+    return Links(
+        source.may_want, is_covered, is_listed, targets, twice=functools.partial(left_out.count, "linked_twice"),
+        nowhere=functools.partial(count_data, "link_nowhere"), irregular=functools.partial(count_data, "not_regular"),
+    )  # fmt: skip
 
 
-def _form(root: str, store: Store) -> str:
-    entry = store.entry(root)
+def _form(root: str, store: Store, *, is_folder: bool) -> str:
+    glob = has_glob(root)
+    if is_folder and not glob:
+        return "folder" if store.is_folder(root) else "nothing"
+    entry = _there(root, store)
+    has_folder = store.is_folder(root) if store.remote or entry is None else False
     # Some tools mark a folder by an empty object of its name; a hierarchical namespace (Azure's) always does.
-    if entry is not None and not (store.remote and entry.size == 0 and store.is_folder(root)):
+    if entry is not None and not (store.remote and entry.size == 0):
+        if has_folder:
+            raise UnfitInput(
+                f"{root} is an object of {entry.size:,} bytes and a folder too: write {root}/ for the folder, or "
+                f"{_in_brackets(root)} for the object"
+            )
         return "file"
-    if store.is_folder(root):
+    if has_folder:
         return "folder"
-    folder = before_glob(root)[0] if has_glob(root) else "://"
+    folder = before_glob(root)[0] if glob else "://"
     # A bucket's own name cannot be a glob.
     return "nothing" if folder.endswith((":/", "://")) or not store.is_folder(folder) else "glob"
+
+
+def _is_object(path: str, store: Store) -> bool:
+    return store.remote and (entry := _there(path, store)) is not None and entry.size > 0
+
+
+def _there(root: str, store: Store) -> Entry | None:
+    try:
+        return store.entry(root)
+    except Denied:
+        if not store.remote:
+            raise
+        return None  # who may use one folder may not ask for its name; what else is wrong, its listing says
+
+
+def _in_brackets(path: str) -> str:
+    """A glob that matches this path alone.
+
+    >>> _in_brackets("s3://bucket/exports")
+    's3://bucket/export[s]'
+    """
+    at = max((at for at, character in enumerate(path) if character not in "[]*?!^-/"), default=len(path) - 1)
+    return f"{path[:at]}[{path[at]}]{path[at + 1 :]}"
 
 
 def _parent(path: str) -> str | None:

@@ -45,6 +45,16 @@ def warnings(listing: Mapping[str, Any]) -> list[str]:
             f"{_files(found)} cannot be read, for they are links that lead nowhere (such as {found['example']}): fetch "
             "what they lead to, and run again"
         )
+    if found := left.get("placeholder"):
+        told.append(
+            f"{_files(found)} cannot be read, for a cloud drive has not downloaded them (such as {found['example']}): "
+            "download them, and run again"
+        )
+    if found := left.get("not_regular"):
+        told.append(
+            f"{_files(found)} cannot be read, for they are pipes, sockets or devices (such as {found['example']}): "
+            "write what they give to files"
+        )
     dates = listing.get("unreadable_dates") or {}
     if dates.get("files"):
         told.append(

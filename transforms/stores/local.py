@@ -13,6 +13,8 @@ from transforms.stores.symbolic_links import Links
 
 _DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
 
+_LOST_AND_FOUND = b"lost+found/"  # at a disk's root, for its checking program alone
+
 
 class LocalStore:
     """The disk as a ``Store``."""
@@ -41,6 +43,8 @@ class LocalStore:
         except OSError as error:
             raise _failure("list", error.filename, error) from error
         children.sort(key=_first)
+        if any(name == _LOST_AND_FOUND for name, _ in children) and os.path.ismount(folder):
+            children = [found for found in children if found[0] != _LOST_AND_FOUND]
         for name, child in children:
             below = None if real is None else os.path.join(real, child.name)
             if name.endswith(b"/"):
@@ -61,6 +65,8 @@ class LocalStore:
                     continue  # likewise
             elif first is None and links is not None and child.is_symlink():
                 links.nowhere(child.path)
+            elif first is None and links is not None:
+                links.irregular(child.path)
 
     def entry(self, path: str) -> Entry | None:
         """The entry of one file; None where there is no such file."""

@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from google.api_core.exceptions import RetryError
 from google.api_core.retry import Retry
 
+from transforms.stores.listings import Unfinished, WholeListing
 from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, loaded, patience
 
 T = TypeVar("T")
@@ -90,15 +91,21 @@ class ObjectStore:
     def list(self, folder: str, beginning: str = "") -> Iterator[Entry]:
         """Every object below the folder, or of those the ones whose path from there begins so, in the service's order:
         that of their bytes, but for S3's directory buckets and Azure's hierarchical namespaces.
+
+        Raises:
+            StoreError: the listing is not whole: it cannot be continued, goes in circles, or gives an object twice.
         """
         prefix = self._folder(folder) + beginning
+        checked = WholeListing(f"{self._bucket.root}/{prefix}")
         token, more = None, True
         while more:
             page, token = self._call("list", folder, functools.partial(self._bucket.page, prefix, token, 1000))
+            checked.take([found.key for found in page], token)
             more = token is not None
             for found in page:
                 if not found.key.endswith("/"):  # what consoles leave to show a folder
                     yield Entry(f"{self._bucket.root}/{found.key}", *found[1:])
+        checked.end()
 
     def entry(self, path: str) -> Entry | None:
         """The entry of one object; None where there is none."""
@@ -239,6 +246,8 @@ class ObjectStore:
         except RetryError as error:
             cause = error.cause or error
             raise StoreError(f"cannot {act} {path}: {_one_line(cause)} (tried for {deadline:.0f} s)") from error
+        except Unfinished as error:
+            raise StoreError(f"cannot {act} {path}: {self._bucket.root} {error}") from error
         except StoreError:
             raise
         except Exception as error:

@@ -15,6 +15,7 @@ from botocore.client import Config
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from transforms.stores.listings import Unfinished
 from transforms.stores.objects import (
     CONNECT_SECONDS,
     CONNECTIONS,
@@ -95,7 +96,7 @@ class _S3Bucket(Bucket):
         if token:
             asked["ContinuationToken"] = token
         found = self._client.list_objects_v2(**asked)
-        found["IsTruncated"]  # is always there, but in an answer that was cut off before its body
+        is_cut = found["IsTruncated"]  # is always there, but in an answer that was cut off before its body
         items = found.get("Contents", ())
         restored: set[tuple[str, str]] = set()
         if any(item.get("StorageClass") in _ARCHIVES for item in items):
@@ -109,7 +110,10 @@ class _S3Bucket(Bucket):
             )
             for item in items
         ]  # fmt: skip
-        return page, found.get("NextContinuationToken")
+        following = found.get("NextContinuationToken")
+        if is_cut and not following:
+            raise Unfinished("says that its listing goes on, and not where (no NextContinuationToken)")
+        return page, following if is_cut else None
 
     def head(self, key: str) -> Listed:
         found = self._client.head_object(Bucket=self._name, Key=key)

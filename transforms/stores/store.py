@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 TEMPORARY_SUFFIX = ".unpublished"
+_ACCESS_POINT = re.compile(r"arn:[\w-]+:s3[\w-]*:.*:accesspoint\Z")
 
 
 class Entry(NamedTuple):
@@ -72,8 +74,10 @@ class Store(Protocol):
     def absolute(self, path: str) -> str: ...
 
 
-_MODULES = {"gs": "gcs", "s3": "s3", "azfs": "azure"}
-_FORMS = {
+SCHEMES = {"gs": "gcs", "s3": "s3", "azfs": "azure"}
+"""The module of each store by its scheme."""
+
+FORMS = {
     "az": "azfs://ACCOUNT/CONTAINER/PATH",
     "abfs": "azfs://ACCOUNT/CONTAINER/PATH",
     "abfss": "azfs://ACCOUNT/CONTAINER/PATH",
@@ -83,6 +87,7 @@ _FORMS = {
     "s3n": "s3://BUCKET/PATH",
     "gcs": "gs://BUCKET/PATH",
 }
+"""What is written here where other tools have another scheme."""
 
 
 def store_for(path: str) -> Store:
@@ -94,12 +99,13 @@ def store_for(path: str) -> Store:
     scheme, separator, rest = path.partition("://")
     if not separator or scheme == "file":
         return _local()
-    if scheme in _FORMS:
-        raise Denied(f"{path}: write {_FORMS[scheme]} instead of {scheme}://")
-    if scheme not in _MODULES:
+    if scheme in FORMS:
+        raise Denied(f"{path}: write {FORMS[scheme]} instead of {scheme}://")
+    if scheme not in SCHEMES:
         return _by_beam(scheme)
     parts = rest.split("/")
-    depth = 2 if scheme == "azfs" else 1
+    # An access point's ARN has a slash before its name: s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/KEY.
+    depth = 2 if scheme == "azfs" or (scheme == "s3" and _ACCESS_POINT.match(parts[0])) else 1
     if len(parts) < depth or not all(parts[:depth]):
         raise Denied(f"{path} names no {'container' if depth == 2 else 'bucket'}: write {_whole(scheme)}")
     return _remote(scheme, "/".join(parts[:depth]))
@@ -148,7 +154,7 @@ def _by_beam(scheme: str) -> Store:
 @functools.cache
 def _remote(scheme: str, bucket: str) -> Store:
     try:
-        return _module(_MODULES[scheme]).open_bucket(bucket)
+        return _module(SCHEMES[scheme]).open_bucket(bucket)
     except ImportError as error:
         extra = {"s3": "s3", "azfs": "azure"}.get(scheme)
         cure = f"'.[{extra}]'" if extra else "."

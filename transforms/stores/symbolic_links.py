@@ -18,6 +18,7 @@ class Links:
         targets: the real folders that links led to, shared by listings that are one to their reader.
         twice: called with the path of each folder that is left out because it is listed elsewhere.
         nowhere: called with the path of each link that leads nowhere.
+        irregular: called with the path of each pipe, socket or device.
     """
 
     wanted: Callable[[str], bool]
@@ -26,6 +27,7 @@ class Links:
     targets: set[str]
     twice: Callable[[str], None]
     nowhere: Callable[[str], None]
+    irregular: Callable[[str], None]
 
     def enter(self, path: str) -> str | None:
         """The real folder that a link leads to; None where it is not to be gone through."""

@@ -34,5 +34,8 @@ NOT_READ = Terms(
     Term("archived", "archived, left out by `--skip_archived`"),
     Term("linked_twice", "read elsewhere, found again behind a link"),
     Term("link_nowhere", "links that lead nowhere"),
+    Term("placeholder", "placeholders of a cloud drive, which has not downloaded the files"),
+    Term("not_regular", "pipes, sockets or devices"),
+    Term("empty_object", "objects without bytes, as tools mark folders in a store"),
 )
 """In the order of the report; the words follow a number of files."""

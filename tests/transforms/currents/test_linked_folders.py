@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines import currents_to_mixpanel as command
+from tests.exports.small_exports import NOW, avro, path, rows, write
 from tests.transforms.currents.test_left_out import counts, listed, make
+from transforms.currents.left_out import missing
 from transforms.report import not_read
 from transforms.stores.local import LocalStore
 
@@ -84,6 +89,52 @@ def test_a_link_that_leads_nowhere_is_named(export: Path) -> None:
     assert (names, counts(figures)) == (["m.avro"], {"link_nowhere": 1})
     (told,) = not_read.warnings(figures)
     assert "gone.avro" in told
+
+
+def test_what_is_no_regular_file_is_told_of_and_not_opened(export: Path) -> None:
+    os.mkfifo(export / "pipe.avro")
+    os.mkfifo(export / "pipe.txt")
+    names, figures = listed(export)
+    assert (names, counts(figures)) == (["m.avro"], {"not_regular": 1})
+    (told,) = not_read.warnings(figures)
+    assert "pipe.avro" in told
+
+
+@pytest.mark.parametrize("name", [".a.avro.icloud", "a.avro.nextcloud", "a.avro.owncloud"])
+@pytest.mark.parametrize("typed", ["", "*.avro"])
+def test_what_a_cloud_drive_has_not_downloaded_is_told_of(name: str, typed: str, export: Path) -> None:
+    (export / name).write_bytes(b"bplist00")
+    (export / ".notes.txt.icloud").write_bytes(b"bplist00")
+    names, figures = listed(export / typed)
+    assert names == ["m.avro"]
+    assert counts(figures)["placeholder"] == 1
+    assert any(name in told and "download" in told for told in not_read.warnings(figures))
+    assert f"1 file is not here, only links or placeholders in its place (such as {name}" in missing(figures)
+
+
+def test_a_run_over_files_that_are_not_here_is_published_and_ends_with_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "in", {path("a.avro"): avro(rows("a"))})
+    (tmp_path / "in" / "gone.avro").symlink_to(".git/annex/objects/gone.avro")
+    status = command.main([f"--input={tmp_path}/in", f"--output={tmp_path}/out", f"--now={NOW}", "--json"])
+    captured = capsys.readouterr()
+    assert status == 3
+    assert "published, but 1 file is not here" in captured.err
+    assert "gone.avro" in captured.err
+    told = json.loads(captured.out.splitlines()[-1])
+    assert (told["status"], told["exit_status"]) == ("published", 3)
+    assert (tmp_path / "out" / "_manifest.json").exists()
+
+
+def test_the_folder_for_lost_files_at_the_root_of_a_disk_is_passed_over(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (export / "lost+found").mkdir()
+    (export / "lost+found" / "x.avro").write_bytes(b"")
+    assert listed(export)[0] == ["lost+found/x.avro", "m.avro"]
+    monkeypatch.setattr(os.path, "ismount", lambda path: os.fspath(path) == str(export))
+    assert listed(export)[0] == ["m.avro"]
 
 
 def test_a_run_s_own_folder_is_listed_without_links(export: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.servers.emulators import Emulator
 from transforms.currents.listing import survey
+from transforms.currents.paths import NoFiles, UnfitInput
 from transforms.stores.store import Changed, Conflict, Denied, Entry, Store, join, store_for
 
 NAMES = (
@@ -173,11 +174,46 @@ def test_a_folder_that_an_empty_object_marks_is_a_folder(store_emulator: Emulato
     with store_emulator.applied():
         store = store_for(place)
         store.put(place, b"")
-        assert survey([place]).files == 1  # nothing is below: an empty file
-        for name in ("a.avro", "b/c.avro"):
+        with pytest.raises(NoFiles):
+            survey([place])
+        for name in ("a.avro", "b/c.avro", "day.avro/part-0.avro"):
             store.put(join(place, name), b"content")
-        found = [file.name for unit in survey([place]).in_order() for file in unit.files]
-        assert found == ["a.avro", "b/c.avro"]
+        store.put(join(place, "day.avro"), b"")  # as Spark names the folder that it writes
+        for typed in (place, f"{place}/", f"{place}/*"):
+            export = survey([typed])
+            found = [file.name for unit in export.in_order() for file in unit.files]
+            assert found == ["a.avro", "b/c.avro", "day.avro/part-0.avro"]
+            assert export.left_out.counts["empty_object"]["files"] == 1
+
+
+def test_where_an_object_has_the_name_of_a_folder_both_forms_are_told(store_emulator: Emulator) -> None:
+    place = store_emulator.url("export")
+    with store_emulator.applied():
+        store = store_for(place)
+        store.put(place, b"content")
+        assert survey([place]).files == 1
+        store.put(join(place, "a.avro"), b"content")
+        with pytest.raises(UnfitInput, match="a folder too") as refused:
+            survey([place])
+        forms = [word.rstrip(",") for word in str(refused.value).split() if word.startswith(place[:-1])][1:]
+        assert forms == [f"{place}/", f"{place[:-1]}[t]"]
+        names = [[file.name for unit in survey([form]).in_order() for file in unit.files] for form in forms]
+        assert names == [["a.avro"], ["export"]]
+
+
+def test_who_may_not_ask_for_a_name_may_list_the_folder(
+    store_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = store_emulator.url("export")
+    with store_emulator.applied():
+        store: Any = store_for(place)
+        store.put(join(place, "a.avro"), b"content")
+
+        def refused(path: str) -> None:
+            raise Denied(f"cannot look at {path}: refused")
+
+        monkeypatch.setattr(store, "entry", refused)
+        assert survey([place]).files == survey([f"{place}/"]).files == 1
 
 
 def test_a_page_of_a_listing_may_be_empty(store_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
