@@ -18,11 +18,12 @@ from typing import Any
 import fastavro
 
 from pipelines.command_line.exit_status import Status
-from pipelines.command_line.flags import Parser, UsageError
+from pipelines.command_line.flags import Parser
 from pipelines.command_line.interruption import carry_out
 from pipelines.command_line.last_words import finish, show
 from transforms.avro.schema import event_type_of
 from transforms.currents import catalog
+from transforms.errors import UnsupportedSchema, UsageError
 
 PROGRAM = "catalog_entry"
 NOTHING = {"event_type": None, "columns": 0, "new_columns": 0}
@@ -30,18 +31,14 @@ NOTHING = {"event_type": None, "columns": 0, "new_columns": 0}
 _PRIMITIVES = frozenset({"string", "int", "long", "float", "double", "boolean"})
 
 
-class NotAnExport(ValueError):
-    """A schema that Currents does not write; the message says what of it."""
-
-
 def entry(schema: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """(The entry for a record's schema, the columns of it that the catalogue lacks).
 
     Raises:
-        NotAnExport: the schema has no record, or a column of a type that the catalogue cannot say.
+        UnsupportedSchema: the schema has no record, or a column of a type that the catalogue cannot say.
     """
     if not isinstance(schema, dict) or schema.get("type") != "record":
-        raise NotAnExport("the schema is not a record")
+        raise UnsupportedSchema("the schema is not a record")
     name = event_type_of(".".join(filter(None, (schema.get("namespace"), schema["name"]))))
     known = catalog.event_types().get(name)
     found: dict[str, Any] = (
@@ -98,7 +95,7 @@ def _type(column: str, node: Any) -> str:
         node = node.get("type")
     if isinstance(node, str) and node in _PRIMITIVES:
         return node
-    raise NotAnExport(
+    raise UnsupportedSchema(
         f"column {column} has the type {json.dumps(node)}, which Currents does not use: is this file Braze's own, or "
         "one that a tool has written again?"
     )

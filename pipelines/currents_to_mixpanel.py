@@ -21,11 +21,11 @@ from typing import Any
 
 from pipelines.command_line import options as command_line
 from pipelines.command_line.exit_status import Status
-from pipelines.command_line.failures import LimitPassed, LostSight, cause, failed, is_torn
+from pipelines.command_line.failures import cause, failed, needs_whole_rows
 from pipelines.command_line.flags import ANY
 from pipelines.command_line.interruption import carry_out
 from pipelines.command_line.last_words import finish, show
-from pipelines.command_line.options import Options, UsageError
+from pipelines.command_line.options import Options
 from pipelines.command_line.runner_options import DIRECT
 from pipelines.command_line.runners import check_answers
 from pipelines.command_line.summary import counts, lines
@@ -33,15 +33,20 @@ from pipelines.launch.light_imports import light_imports
 from pipelines.launch.waiting_workers import WaitingWorkers, default_workers
 from transforms.currents.left_out import missing
 from transforms.currents.listing import Export, survey
-from transforms.currents.paths import UnfitInput
+from transforms.errors import (
+    InputError,
+    JobUnreachable,
+    StoreError,
+    UsageError,
+)
 from transforms.identity.score import persons_of
 from transforms.output.claims import begin_again, claim, published_by_equal, release
-from transforms.output.folder import MANIFEST, Refused, inside
+from transforms.output.folder import MANIFEST, inside
 from transforms.output.plan_files import Work, hand_out, is_swept, paths_below
 from transforms.output.publication import tidy
 from transforms.report.figures import RunContext
 from transforms.settings import Plan, Settings
-from transforms.stores.store import Denied, StoreError, be_patient, join, store_for
+from transforms.stores.store import be_patient, join, store_for
 
 PROGRAM = "currents-to-mixpanel"
 _LAST_SECONDS = 5.0  # that an interrupted run gives a store which does not answer
@@ -72,19 +77,16 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
         if incomplete := missing(report["listing"]):
             return end(Status.LOOK, told, word="published", message=f"published, but {incomplete}")
         return end(Status.DONE, told, word="published")
-    except (UsageError, UnfitInput, Refused, Denied) as error:
-        return end(Status.REFUSED, told, message=str(error))
-    except LimitPassed as error:
-        return end(Status.LIMIT, told, message=str(error))
     except KeyboardInterrupt as error:
         interrupted = "interrupted: nothing is published; the same command finishes the run"
         return end(Status.INTERRUPTED, told, message=str(error) or interrupted)
     except SystemExit:  # --help
         return end(Status.DONE, told, word="help")
     except Exception as error:
-        if verbose:
+        status = Status.of(error)
+        if verbose and status == Status.FAILED:
             traceback.print_exception(error)
-        return end(Status.FAILED, told, message=cause(error))
+        return end(status, told, message=cause(error))
     finally:
         logging.disable(logging.NOTSET)
 
@@ -106,7 +108,7 @@ def _run(options: Options, started: float, waiting: WaitingWorkers, own_process:
         """Of the files of an equal run that began in another hour."""
         try:
             exports[hour] = exports.get(hour) or _survey(options, hour)
-        except (UnfitInput, UsageError):
+        except (InputError, UsageError):
             return ""  # it was not equal
         return exports[hour].digest
 
@@ -134,7 +136,7 @@ def _run(options: Options, started: float, waiting: WaitingWorkers, own_process:
         work = hand_out(export, options.output)
         if not _work(work, context, options, waiting, own_process):
             return None
-    except LostSight as error:
+    except JobUnreachable as error:
         if not _is_published(options.output, digest):
             raise failed(error) from error
     except BaseException as error:
@@ -182,14 +184,14 @@ def _work(units: Work, context: RunContext, options: Options, waiting: WaitingWo
     try:
         run_locally(units, context, options, waiting)
     except Exception as error:
-        if not is_torn(error):
+        if not needs_whole_rows(error):
             raise
         if published_by_equal(context.output, context.digest):
             return True  # a run beside this one was made again already, and its files are not to be swept
         # Damage that only whole rows show: who is who is found out again, from whole rows alone.
         begin_again(context.output, context.digest, paths_below(units, context.output))
-        thorough = dataclasses.replace(context.settings, thorough=True)
-        run_locally(units, dataclasses.replace(context, settings=thorough), options, waiting)
+        whole = dataclasses.replace(context.settings, read_whole_rows=True)
+        run_locally(units, dataclasses.replace(context, settings=whole), options, waiting)
     return True
 
 
@@ -223,7 +225,7 @@ def _command(options: Options) -> str:
     words = ["currents-to-mixpanel", "--input", ",".join(options.inputs)]
     plain = Settings(now=options.settings.now)
     for name, value in vars(options.settings).items():
-        if name in ("thorough", "read_until") or (
+        if name in ("read_whole_rows", "read_until") or (
             value == getattr(plain, name) and not (name == "now" and options.now_given)
         ):
             continue

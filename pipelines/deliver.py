@@ -15,27 +15,21 @@ from typing import Any
 
 from pipelines.command_line.exit_status import Status
 from pipelines.command_line.failures import fault
-from pipelines.command_line.flags import UsageError
 from pipelines.command_line.interruption import carry_out
 from pipelines.command_line.last_words import complain, finish, show
 from pipelines.delivery import flags as command_line
 from pipelines.delivery import work
 from pipelines.delivery.outlook import outlook
-from transforms.delivery.client import Barred
-from transforms.delivery.credentials import NoCredentials, from_environment
-from transforms.delivery.delivered_run import DeliveredRun, NoRun, open_run
+from transforms.delivery.credentials import from_environment
+from transforms.delivery.delivered_run import DeliveredRun, open_run
 from transforms.delivery.forecast import by_month
-from transforms.delivery.lease import Held
-from transforms.delivery.ledger import OtherDelivery
-from transforms.delivery.sender import Stopped
+from transforms.errors import DeliveryStopped, LimitExceeded, NotAFinishedRun, RunError, UsageError, UserError
 from transforms.report.markup import duration, size
-from transforms.stores.store import Denied, StoreError, be_patient, join
+from transforms.stores.store import be_patient, join
 
 PROGRAM = "deliver"
 NOT_KNOWN: dict[str, Any] = {"events": None, "profiles": None}
 """The counts of ``--json`` where the ledger was not read."""
-
-_REFUSALS = (UsageError, NoRun, NoCredentials, Barred, Held, OtherDelivery, Denied)
 
 
 def main(argv: Sequence[str]) -> Status:
@@ -44,15 +38,13 @@ def main(argv: Sequence[str]) -> Status:
     be_patient()
     try:
         return end(*_run(command_line.parse(argv), list(argv)))
-    except _REFUSALS as error:
-        return end(Status.REFUSED, NOT_KNOWN, message=str(error))
-    except command_line.LimitPassed as error:
-        return end(Status.LIMIT, NOT_KNOWN, message=str(error))
+    except (UserError, LimitExceeded) as error:
+        return end(Status.of(error), NOT_KNOWN, message=str(error))
     except KeyboardInterrupt:
         return end(Status.INTERRUPTED, NOT_KNOWN, message="interrupted: the same command goes on")
     except SystemExit:  # --help
         return end(Status.DONE, NOT_KNOWN, word="help")
-    except (StoreError, OSError) as error:
+    except (RunError, OSError) as error:
         return end(Status.FAILED, NOT_KNOWN, message=f"{error}: the same command goes on")
     except Exception as error:
         return end(Status.FAILED, NOT_KNOWN, message=fault(error))
@@ -86,10 +78,10 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
         nothing_taken = not any(
             report[kind]["acknowledged"] + report[kind]["refused"] for kind in ("events", "profiles")
         )
-        if isinstance(ended, Stopped) and ended.unauthorised and nothing_taken:
+        if isinstance(ended, DeliveryStopped) and ended.unauthorised and nothing_taken:
             words = f"Mixpanel refuses the credentials ({ended}): mend them, nothing was taken"
             return _say(words, Status.REFUSED), told
-        if isinstance(ended, NoRun) and nothing_taken:
+        if isinstance(ended, NotAFinishedRun) and nothing_taken:
             return _say(str(ended), Status.REFUSED), told
         return _say(f"stopped: {ended}; mend the cause, and the same command goes on", Status.FAILED), told
     refused = sum(report[kind]["refused"] for kind in command_line.kinds(flags))

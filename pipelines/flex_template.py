@@ -19,6 +19,7 @@ from pipelines.command_line.exit_status import Status
 from pipelines.command_line.last_words import finish
 from pipelines.command_line.runner_options import DATAFLOW, OPTIONS, RUNNERS_OF
 from pipelines.command_line.summary import counts
+from transforms.errors import UsageError
 
 _NOT_HERE = frozenset({
     "help", "runner", "no_wait", "workers", "direct_num_workers", "direct_running_mode", "json", "verbose",
@@ -119,7 +120,7 @@ def arguments(launched: Sequence[str]) -> list[str]:
             words.append(word)  # if it is none of ours, the command says so
         elif actions[flag].nargs == 0:
             if not off and value.strip().lower() != "true":
-                raise flags.UsageError(f"{flag} {value} is neither true nor false")
+                raise UsageError(f"{flag} {value} is neither true nor false")
             words += [] if off else [flag]
         elif isinstance(actions[flag], argparse._AppendAction) and name not in ("labels", "experiments"):
             words += [f"{flag}={item.strip()}" for item in value.split(";") if item.strip()]
@@ -134,6 +135,6 @@ def main(launched: Sequence[str]) -> Status:
     """Submit the job of a launch; returns the command's exit status."""
     try:
         words = arguments(launched)
-    except flags.UsageError as error:
+    except UsageError as error:
         return finish(currents_to_mixpanel.PROGRAM, launched, Status.REFUSED, counts(None), message=str(error))
     return currents_to_mixpanel.main(words)

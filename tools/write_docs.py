@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pipelines.command_line import flags, runner_options
 from pipelines.command_line.exit_status import Status
 from pipelines.delivery import flags as delivery_flags
 from pipelines.sample_export import __main__ as sample_export
+from transforms import errors
 from transforms.vocabulary.changes import LIMITS
 from transforms.vocabulary.files import DAMAGE, NOT_READ
 from transforms.vocabulary.persons import EXTERNAL_IDS_LEFT_OUT, LINK_STATUSES, VIA
@@ -95,6 +97,13 @@ def status_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def error_tree() -> str:
+    """The drawing of the errors, as their module has it."""
+    lines = (errors.__doc__ or "").splitlines()
+    drawn = lines[lines.index("::") + 2 :]
+    return "```text\n" + textwrap.dedent("\n".join(drawn[: drawn.index("")])) + "\n```\n"
+
+
 # A kind of word: the table of the code, and the headings of the columns.
 _WORDS: dict[str, tuple[Terms[Any], tuple[str, str]]] = {
     "outcomes": (OUTCOMES, ("outcome", "rows")),
@@ -128,6 +137,7 @@ _MAKERS: dict[str, Callable[[str], str]] = {
     "options of": option_table,
     "exit statuses": lambda _: status_table(),
     "words": word_table,
+    "errors": lambda _: error_tree(),
 }
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from apache_beam.typehints import with_input_types, with_output_types
 
 from transforms.arrow.columns import array
+from transforms.errors import AccountingError
 from transforms.evidence.links import unpack
 from transforms.identity.answers import ANSWERS, CROWD_IDS
 from transforms.messages.elements import (
@@ -25,7 +26,6 @@ from transforms.messages.elements import (
     untagged,
 )
 from transforms.messages.told import cut, to_unit
-from transforms.telemetry.tally import AccountingError
 
 
 @with_input_types(asked=Keyed, resolved=Keyed)

@@ -16,7 +16,7 @@ from transforms.arrow.columns import array
 from transforms.avro.container import Damage
 from transforms.currents.broken_fields import broken_names
 from transforms.currents.unit_reader import UnitReader
-from transforms.errors import TornEvidence, UnreadableRepeat
+from transforms.errors import DamagedEvidence, UnreadableRepeat
 from transforms.evidence.unit_evidence import dealt, sharded
 from transforms.messages.elements import (
     ATTRIBUTES,
@@ -45,7 +45,7 @@ class FormatEvents(beam.PTransform):
     Raises:
         AccountingError: a unit did not get all of its answers.
         UnreadableRepeat: a row that repeats were dropped for cannot be read.
-        Changed: a file is not what the first pass read.
+        DataChanged: a file is not what the first pass read.
 
     Example: a unit of two rows, both sent::
 
@@ -102,13 +102,13 @@ class _FormatUnit(beam.DoFn):
             progress.advance("write_events", 0, len(rows.row))
         progress.reading("")
         _check_kept(inputs, reader, seen)
-        if int(seen.sum()) < inputs.rows and not self._settings.thorough:
-            raise TornEvidence(
+        if int(seen.sum()) < inputs.rows and not self._settings.read_whole_rows:
+            raise DamagedEvidence(
                 f"unit [{number}] has {inputs.rows - int(seen.sum())} row(s) that pass 1 took for whole, by the "
                 "columns it reads, and pass 2 found broken: what they say of persons must not count"
             )
         if np.isin(inputs.kept_for, np.concatenate([inputs.kept_for[:0], *nameless])).any():
-            raise TornEvidence(
+            raise DamagedEvidence(
                 f"unit [{number}] has a row that is a reject, its event's name not being UTF-8, and rows that pass 1, "
                 "which does not read names, took for repeats of it: they must not be left out"
             )

@@ -11,7 +11,7 @@ import orjson
 from apache_beam.pvalue import DoOutputsTuple, TaggedOutput
 from apache_beam.typehints import with_input_types
 
-from transforms.errors import MixedWorkspaces
+from transforms.errors import MixedWorkspaces, StoreError
 from transforms.evidence.ids import USER_ID
 from transforms.evidence.unit_evidence import WORKSPACES_KEPT
 from transforms.identity.agreement import agreement
@@ -25,7 +25,7 @@ from transforms.messages.elements import FILE, Keyed, Meter, bodies, tagged
 from transforms.messages.told import cut, to_shard, to_unit
 from transforms.output.publication import publish_file
 from transforms.settings import DROP, Plan, Settings
-from transforms.stores.store import StoreError, store_for
+from transforms.stores.store import store_for
 from transforms.telemetry import progress
 from transforms.telemetry.tally import Tally
 
@@ -41,7 +41,7 @@ class ResolveIdentities(beam.PTransform):
 
     Raises:
         AccountingError: a part of what a source says was lost or doubled.
-        CertificateError: the result contradicts itself; nothing is published.
+        InvariantError: the result contradicts itself; nothing is published.
         MixedWorkspaces: the rows come from several workspaces.
 
     Example: a unit's profiles p1 and p2 were seen on one device, and p1 with the external id "ada"::
@@ -85,7 +85,7 @@ class _Resolve(beam.DoFn):
         gathered = Gathered(bodies(element[1], meter), keep_externals=settings.crowd_ids == DROP)
         workspaces = dict(sorted(gathered.workspaces.items())[:WORKSPACES_KEPT])
         if len(workspaces) > 1 and not settings.mixed_workspaces:
-            raise MixedWorkspaces(workspaces, more=len(workspaces) >= WORKSPACES_KEPT)
+            raise MixedWorkspaces.of(workspaces, more=len(workspaces) >= WORKSPACES_KEPT)
         graph, place = gathered.graph()
         resolution = resolve(
             undirected(graph),

@@ -40,7 +40,7 @@ class Settings:
     mixed_workspaces: bool = False
     max_block_mb: int = 256
     # Not a flag: set for a second attempt, in which pass 1 reads all columns, as pass 2 does.
-    thorough: bool = False
+    read_whole_rows: bool = False
 
     # Not a flag: without --until, the last full hour before now, up to which files are read by their date=.
     read_until: int | None = None

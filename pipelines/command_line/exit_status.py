@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from transforms.errors import CurrentsToMixpanelError
+
 
 class Status(enum.IntEnum):
     """A status with its meaning, in the words of the documentation's tables.
@@ -28,6 +30,12 @@ class Status(enum.IntEnum):
     INTERRUPTED = 130, "interrupted: the same command goes on"
 
     __str__ = int.__repr__
+
+    @classmethod
+    def of(cls, error: BaseException) -> Status:
+        """The status of a command that an error ends."""
+        code = error.exit_status if isinstance(error, CurrentsToMixpanelError) else cls.FAILED
+        return next(status for status in cls if status == code)
 
     @property
     def word(self) -> str:

@@ -7,29 +7,12 @@ import re
 import signal
 import traceback
 
-_OURS = ("transforms.", "pipelines.")
-_LIMITS = ("transforms.telemetry.tally.TooManyRejects",)
+from transforms.errors import DamagedEvidence, LimitExceeded, RunFailed, behind, of_text
+
 _STEP = " [while running '"
 _TRACEBACK = "Traceback (most recent call last):\n"
 # The last line of a traceback, with all that its message goes on with.
-_OURS_BEGIN = re.compile(r"\b(?:transforms|pipelines)\.[\w.]+: ")
 _LAST = re.compile(r"^(?:RuntimeError: )?([A-Za-z_][\w.]*)(?:: |\Z)(.*)", re.DOTALL | re.MULTILINE)
-
-
-class RunFailed(Exception):
-    """The run, once begun, failed; the message says why."""
-
-
-class JobFailed(Exception):
-    """A job on another runner was not taken, or failed, or was cancelled; the message says why."""
-
-
-class LimitPassed(Exception):
-    """A limit that the user set was passed, and nothing is published; the message says which."""
-
-
-class LostSight(Exception):
-    """A job on another runner can be watched no more; it may go on, and publish."""
 
 
 def worker_lost(status: int | None, reason: str, file: str = "") -> str:
@@ -56,42 +39,38 @@ def worker_lost(status: int | None, reason: str, file: str = "") -> str:
     return f"a worker process ended by itself, with status {status}: --verbose shows why"
 
 
-def is_torn(error: BaseException) -> bool:
-    """Whether a run failed because rows that pass 1 took for evidence turned out damaged; from a worker it is text."""
-    return "errors.TornEvidence" in f"{type(error).__module__}.{type(error).__qualname__} {error}"
+def needs_whole_rows(error: BaseException) -> bool:
+    """Whether a run failed because rows that pass 1 took for evidence turned out damaged."""
+    return isinstance(behind(error), DamagedEvidence)
 
 
-def failed(error: Exception) -> RunFailed | LimitPassed:
+def failed(error: Exception) -> RunFailed | LimitExceeded:
     """What to raise of a run that was begun, for an error that ended it."""
-    return (LimitPassed if passes_limit(error) else RunFailed)(cause(error))
+    found = behind(error)
+    return LimitExceeded(found.message) if isinstance(found, LimitExceeded) else RunFailed(cause(error))
 
 
 def passes_limit(error: BaseException | str) -> bool:
     """Whether a run, or a job by the message that it failed with, ended because a limit of the user's was passed.
 
-    >>> passes_limit("RuntimeError: transforms.telemetry.tally.TooManyRejects: 2% of 10 rows [while running 'Publish']")
+    >>> passes_limit("RuntimeError: [currents-to-mixpanel: TooManyRejects] 2% of 10 rows [while running 'Publish']")
     True
     """
-    if isinstance(error, str):
-        told = _OURS_BEGIN.findall(error)
-        return bool(told) and told[-1].rstrip(": ") in _LIMITS
-    return isinstance(error, LimitPassed) or _told(error)[0] in _LIMITS
+    return isinstance(of_text(error) if isinstance(error, str) else behind(error), LimitExceeded)
 
 
 def cause(error: BaseException) -> str:
-    """The message of the exception behind an error; one that is not a refusal of ours is named as a fault.
+    """The message of the exception behind an error; one that is not this program's own is named as a fault.
 
-    >>> cause(RuntimeError("transforms.stores.store.Changed: in/a.avro changed: run again [while running 'Read']"))
-    'in/a.avro changed: run again'
-    >>> frames = "Traceback (most recent call last):\\n  File 'a.py', line 1, in f\\n    g()\\n"
-    >>> cause(RuntimeError(f"{frames}OSError: x\\n\\n{frames}transforms.output.folder.Refused: no [while running 'A']"))
-    'no'
+    >>> cause(RuntimeError("a.DataChanged: [currents-to-mixpanel: DataChanged] in/a.avro [while running 'Read']"))
+    'in/a.avro'
     >>> cause(KeyError("color"))
     'KeyError color: a fault of this program; --verbose shows where'
     """
+    found = behind(error)
+    if found is not None and found.message:
+        return found.message
     kind, message = _told(error)
-    if kind.startswith(_OURS) and message:
-        return message
     return f"{kind.removeprefix('builtins.')} {message}".strip() + ": a fault of this program; --verbose shows where"
 
 
@@ -124,13 +103,13 @@ def _behind_frames(text: str) -> int:
 
 
 def job_cause(text: str) -> str:
-    """The message that a job failed with: of this program's own refusals all the words, of anything else the last line.
+    """The message that a job failed with: of this program's own errors all the words, of anything else the last line.
 
-    >>> job_cause("RuntimeError: transforms.telemetry.tally.AccountingError: units: [1] [while running 'Publish']")
+    >>> job_cause("RuntimeError: [currents-to-mixpanel: AccountingError] units: [1] [while running 'Publish']")
     'units: [1]'
     """
+    found = of_text(text)
+    if found is not None:
+        return found.message
     text = text.rpartition(_STEP)[0] or text
-    told = list(_OURS_BEGIN.finditer(text))
-    if told:
-        return text[told[-1].end() :].strip()
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

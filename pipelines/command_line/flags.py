@@ -7,6 +7,7 @@ import re
 from typing import NoReturn
 
 from pipelines.command_line import runner_options
+from transforms.errors import UsageError
 
 EXAMPLES = """\
 examples:
@@ -20,10 +21,6 @@ examples:
 
 ANY = "any"
 _MOST_MEGABYTES = 1024  # the engine counts the bytes of a column in 31 bits
-
-
-class UsageError(Exception):
-    """The command line cannot be obeyed; the message says what to write instead."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.command_line.flags import UsageError
+from transforms.errors import StoreUnavailable, UsageError
 from transforms.stores.places import place
-from transforms.stores.store import Denied, store_for
+from transforms.stores.store import store_for
 
 
 def split_inputs(text: str) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def _exists(text: str) -> bool:
     try:
         path = place(text)
         store = store_for(path)
-    except Denied:  # said when it is listed
+    except StoreUnavailable:  # said when it is listed
         return False
     whole = store.absolute(path)
     return store.entry(whole) is not None or store.is_folder(whole)

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.command_line import flags
-from pipelines.command_line.flags import UsageError
 from pipelines.command_line.inputs import split_inputs
 from pipelines.command_line.runner_options import DIRECT
 from pipelines.command_line.runners import Submission, submission
 from transforms.currents import catalog
 from transforms.currents.paths import HOUR
+from transforms.errors import UsageError
 from transforms.evidence.ids import folded
 from transforms.mixpanel.names import glob_regex
 from transforms.settings import Settings
@@ -139,7 +139,7 @@ def _options(given: argparse.Namespace) -> Options:
             max_block_mb=given.max_block_mb,
             mixed_workspaces=given.mixed_workspaces,
             # Elsewhere a run cannot be made again when its damage shows: all columns are read at once.
-            thorough=where.runner != DIRECT,
+            read_whole_rows=where.runner != DIRECT,
             read_until=now // HOUR * HOUR if until is None else None,
         ),
         now_given=given.now is not None,

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.command_line import runner_options
-from pipelines.command_line.flags import UsageError
 from pipelines.command_line.runner_options import (
     DATAFLOW,
     DIRECT,
@@ -27,6 +26,7 @@ from pipelines.command_line.runner_options import (
     RUNNERS_OF,
     SPARK,
 )
+from transforms.errors import EndpointUnreachable, UsageError
 
 RUNNERS = {
     DIRECT: "apache_beam.runners.direct.direct_runner.DirectRunner",
@@ -134,22 +134,20 @@ def _url(text: str) -> urllib.parse.SplitResult:
     return urllib.parse.urlsplit(text if "//" in text else f"//{text}")
 
 
-class Unreachable(Exception):
-    """Nothing answers where the job is to be submitted."""
-
-
 def check_answers(found: Submission, seconds: float = 10.0) -> None:
     """Make sure that something listens where the job is to go, before the folder is claimed for it.
 
     Raises:
-        Unreachable: nothing does.
+        EndpointUnreachable: nothing does.
     """
     for name, host, port in found.addresses:
         try:
             socket.create_connection((host, port), timeout=seconds).close()
         except OSError as error:
             reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
-            raise Unreachable(f"--{name} {found.given[name]} cannot be reached ({reason}): is it up?") from error
+            raise EndpointUnreachable(
+                f"--{name} {found.given[name]} cannot be reached ({reason}): is it up?"
+            ) from error
 
 
 def named(text: str) -> str:

@@ -23,7 +23,7 @@ from transforms.delivery.deletions.ledger import (
 from transforms.delivery.deletions.requests import DeletionRequests
 from transforms.delivery.deletions.wanted import Wanted, ranges
 from transforms.delivery.lease import Lease
-from transforms.delivery.sender import Stopped
+from transforms.errors import DeliveryStopped
 
 _SAY_EVERY = 10.0
 _MOST_REFUSED_IN_A_ROW = 10
@@ -91,7 +91,7 @@ class Sending(Carried):
             if words is not None:
                 refused_in_a_row += 1
                 if refused_in_a_row == _MOST_REFUSED_IN_A_ROW:
-                    raise Stopped(f"{refused_in_a_row} ids in a row were refused one by one: {words}")
+                    raise DeliveryStopped(f"{refused_in_a_row} ids in a row were refused one by one: {words}")
                 continue
             refused_in_a_row = 0
             self._check_project(answer.tasks, ledger)
@@ -104,13 +104,13 @@ class Sending(Carried):
             self._say(f"{asked:,} ids asked for, {sum(b - a for a, b in pieces):,} left")
         try:
             self.ask_states(made[1:], patient=False)
-        except Stopped as error:
+        except DeliveryStopped as error:
             self.warning = f"Mixpanel did not tell the states of all tasks ({error}): --deletion_status asks again"
 
     def _look_at_first(self, tasks: Sequence[Task], ledger: DeletionLedger) -> None:
         try:
             found = self.requests.state(tasks[0].task_id, patient=False)
-        except Stopped as error:
+        except DeliveryStopped as error:
             self.warning = f"Mixpanel did not tell the state of a task ({error}): --deletion_status asks again"
             return
         self._note(found, is_new=True)
@@ -127,9 +127,9 @@ class Sending(Carried):
                 outcome = "it was cancelled"
                 self._note(Made(Verdict.TAKEN, (task._replace(state="REVOKED"),)), is_new=True)
                 write_states(self.folder, self._states)
-            except Stopped as error:
+            except DeliveryStopped as error:
                 outcome = f"it could not be cancelled ({error}): cancel it at once, until its state is STARTED"
-            raise Stopped(
+            raise DeliveryStopped(
                 f"Mixpanel made the task {task.task_id} in the project {task.project}, which is that of "
                 f"MIXPANEL_TOKEN, and not in {self.flags.project_id}: {outcome}; set the right token"
             )
@@ -157,5 +157,5 @@ class LeaseCheck:
     def __call__(self) -> None:
         while not self._lease.is_fresh():
             if self._lease.lost.is_set():
-                raise Stopped("another delivery took this one for dead and goes on in its place")
+                raise DeliveryStopped("another delivery took this one for dead and goes on in its place")
             time.sleep(0.5)

@@ -10,11 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pipelines.command_line.exit_status import Status
-from pipelines.command_line.flags import UsageError
 from pipelines.delivery import work
 from pipelines.delivery.deletion_work import Carried, LeaseCheck, Looking, Sending, pieces_left
-from pipelines.delivery.flags import LimitPassed
-from transforms.delivery.batches import Damaged
 from transforms.delivery.client import APP_HOSTS, Connection
 from transforms.delivery.credentials import Credentials, for_deletions
 from transforms.delivery.deletions.ledger import (
@@ -36,10 +33,11 @@ from transforms.delivery.delivered_run import DeliveredRun
 from transforms.delivery.lease import acquire
 from transforms.delivery.ledger import check_contract, read_state
 from transforms.delivery.outcome import examples_of_refused, totals
-from transforms.delivery.sender import Figures, Stopped
+from transforms.delivery.sender import Figures
+from transforms.errors import DamagedRunFile, DeliveryStopped, StoreError, TooManyDeletions, UsageError
 from transforms.mixpanel.ndjson import GzipLines
 from transforms.report.markup import duration
-from transforms.stores.store import StoreError, be_patient, join, store_for
+from transforms.stores.store import be_patient, join, store_for
 
 _LAST_SECONDS = 3.0
 
@@ -91,13 +89,13 @@ def send(run: DeliveredRun, flags: argparse.Namespace, command: str) -> Outcome:
     """Ask for what is left to be deleted.
 
     Raises:
-        LimitPassed, UsageError, NoCredentials, Held, OtherDelivery: nothing was asked for.
+        TooManyDeletions, UsageError, CredentialsError, DeliveryAtWork, DeliveryMismatch: nothing was asked for.
     """
     _check_ledger(run, flags, begin=False)
     wanted = _select(run)
     folder = work.ledger_folder(flags, run)
     if flags.delete_at_most is not None and len(wanted.ids) > flags.delete_at_most:
-        raise LimitPassed(_limit(wanted, flags))
+        raise TooManyDeletions(_limit(wanted, flags))
     credentials = for_deletions(os.environ)
     left, requests = _left(wanted, folder, flags)
     for objection in _objections(run, wanted, flags, folder) if left or not wanted.ids else ():
@@ -111,7 +109,7 @@ def status(run: DeliveredRun, flags: argparse.Namespace, command: str) -> Outcom
     """Ask for the states of the tasks that were made before.
 
     Raises:
-        UsageError, NoCredentials, Held, OtherDelivery: nothing was asked.
+        UsageError, CredentialsError, DeliveryAtWork, DeliveryMismatch: nothing was asked.
     """
     _check_ledger(run, flags, begin=False)
     credentials = for_deletions(os.environ)
@@ -140,14 +138,14 @@ def _with_lease(
         ended: BaseException | None = None
         try:
             carried.carry_out()
-        except (Stopped, StoreError, KeyboardInterrupt) as error:
+        except (DeliveryStopped, StoreError, KeyboardInterrupt) as error:
             ended = error
             if isinstance(error, KeyboardInterrupt):
                 be_patient(_LAST_SECONDS)
         finally:
             connection.close()
         found = _report(run, flags, folder, command, wanted, ended, carried.warning)
-        if carried.taken == 0 and isinstance(ended, Stopped) and ended.unauthorised:
+        if carried.taken == 0 and isinstance(ended, DeliveryStopped) and ended.unauthorised:
             ended = UsageError(f"Mixpanel refuses the credentials ({ended}): mend them, nothing was asked for")
         told_ = {"status": found["status"], "deletions": found, **totals(run, read_state(folder)),
                  "requests": dict(requests.requests), "project_id": flags.project_id, "region": flags.region,
@@ -160,7 +158,7 @@ def _with_lease(
 def _select(run: DeliveredRun) -> Wanted:
     try:
         return select(run)
-    except Damaged as error:
+    except DamagedRunFile as error:
         raise UsageError(f"{error}: run the job again into a new folder, and deliver that") from None
 
 
@@ -180,7 +178,7 @@ def _objections(run: DeliveredRun, wanted: Wanted, flags: argparse.Namespace, fo
             raise UsageError(f"--confirmed {flags.confirmed} is not a file")
         try:
             missing = unconfirmed(wanted.ids, content, flags.confirmed)
-        except Damaged as error:
+        except DamagedRunFile as error:
             raise UsageError(f"--confirmed {error}") from None
     state = read_state(folder)
     undelivered = not_delivered(totals(run, state), state, flags.refused_ok)

@@ -7,16 +7,13 @@ import difflib
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from pipelines.command_line.flags import Parser, UsageError
+from pipelines.command_line.flags import Parser
 from transforms.delivery.batches import DEFAULT_BYTES, MOST_BYTES, MOST_EVENTS
 from transforms.delivery.client import is_loopback
+from transforms.errors import UsageError
 from transforms.stores.places import place
 
 _MOST_CONNECTIONS = 50
-
-
-class LimitPassed(Exception):
-    """There is more to delete than ``--delete_at_most`` allows; nothing was asked for."""
 
 
 def parser() -> Parser:

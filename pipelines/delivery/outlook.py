@@ -18,7 +18,7 @@ def outlook(run: DeliveredRun, flags: argparse.Namespace) -> dict[str, Any]:
     """The figures of ``forecast`` and, where profiles are to be sent, their attributes; writes nothing.
 
     Raises:
-        OtherDelivery: the ledger is of another run, or was begun with other flags.
+        DeliveryMismatch: the ledger is of another run, or was begun with other flags.
         UsageError: ``--records`` names what is not refused.
     """
     folder = ledger_folder(flags, run)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import orjson
 
-from pipelines.command_line.flags import UsageError
-from transforms.delivery.batches import Damaged, pieces
+from transforms.delivery.batches import pieces
 from transforms.delivery.delivered_run import stored
 from transforms.delivery.ledger import State, refused_now
 from transforms.delivery.sender import Batch
+from transforms.errors import DamagedRunFile, UsageError
 
 _GZIP = b"\x1f\x8b"
 _Record = tuple[str, str, int, bytes]  # kind, file, line, record
@@ -106,7 +106,7 @@ def _lines(path: str) -> Iterator[bytes]:
         for content in pieces(whole, path) if first.startswith(_GZIP) else whole:
             *lines, rest = (rest + content).split(b"\n")
             yield from lines
-    except Damaged as error:
+    except DamagedRunFile as error:
         raise UsageError(f"--records {error}: make it again") from None
     if rest:
         yield rest

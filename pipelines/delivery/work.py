@@ -11,22 +11,31 @@ from typing import Any
 import orjson
 import psutil
 
-from pipelines.command_line.flags import UsageError
 from pipelines.delivery.flags import kinds
 from pipelines.delivery.live import DeliveryLine
 from pipelines.delivery.redelivery import Redelivery
 from transforms.delivery.answers import of_engage, of_import
-from transforms.delivery.batches import PROFILE_UPDATES, Damaged, cut, engage_body, pieces
-from transforms.delivery.client import APP_HOSTS, HOSTS, Connection, NoAnswer, NotTrusted
+from transforms.delivery.batches import PROFILE_UPDATES, cut, engage_body, pieces
+from transforms.delivery.client import APP_HOSTS, HOSTS, Connection
 from transforms.delivery.credentials import Credentials, is_sealed, seal
-from transforms.delivery.delivered_run import DeliveredRun, NoRun
+from transforms.delivery.delivered_run import DeliveredRun
 from transforms.delivery.delivery_page import page
 from transforms.delivery.gate import Gate
 from transforms.delivery.lease import acquire
-from transforms.delivery.ledger import Ledger, OtherDelivery, State, check_contract, read_state
+from transforms.delivery.ledger import Ledger, State, check_contract, read_state
 from transforms.delivery.outcome import sent, totals, write_refused
-from transforms.delivery.sender import Batch, Figures, Route, Sender, Stopped, gzipped
-from transforms.stores.store import StoreError, be_patient, join, store_for
+from transforms.delivery.sender import Batch, Figures, Route, Sender, gzipped
+from transforms.errors import (
+    CertificateNotTrusted,
+    ConnectionFailed,
+    DamagedRunFile,
+    DeliveryMismatch,
+    DeliveryStopped,
+    NotAFinishedRun,
+    StoreError,
+    UsageError,
+)
+from transforms.stores.store import be_patient, join, store_for
 
 # With the token put into each of 2,000 updates, a request stays below Mixpanel's 1,000,000 bytes.
 _UPDATE_BYTES = 900_000
@@ -82,7 +91,7 @@ def check_project(flags: argparse.Namespace, credentials: Credentials) -> str | 
         reply = connection.ask("GET", "/api/app/me", None, {"Authorization": credentials.basic()})
         projects = orjson.loads(reply.body)["results"]["projects"] if reply.status == 200 else None
         known = {str(key) for key in projects} if projects is not None else set()
-    except (NotTrusted, NoAnswer, ValueError, KeyError, TypeError):
+    except (CertificateNotTrusted, ConnectionFailed, ValueError, KeyError, TypeError):
         return "Mixpanel did not say which projects the service account knows"
     finally:
         connection.close()
@@ -102,7 +111,7 @@ def check_token(folder: str, credentials: Credentials, *, keep: bool = True) -> 
     """Hold the token against the one that the delivery was begun with; ``keep`` seals it where it is the first.
 
     Raises:
-        OtherDelivery: it is another.
+        DeliveryMismatch: it is another.
     """
     if credentials.token is None:
         return
@@ -113,7 +122,7 @@ def check_token(folder: str, credentials: Credentials, *, keep: bool = True) -> 
         if keep:
             store.put_if_absent(path, seal(credentials.token))
     elif not is_sealed(credentials.token, sealed):
-        raise OtherDelivery(
+        raise DeliveryMismatch(
             "this delivery was begun with another MIXPANEL_TOKEN: set that one, or give a new --ledger, which sends "
             "everything again"
         )
@@ -125,7 +134,7 @@ def deliver(
     """Send what is missing; returns the report, its folder, and what ended it before its time.
 
     Raises:
-        Held, OtherDelivery, UsageError: nothing was begun.
+        DeliveryAtWork, DeliveryMismatch, UsageError: nothing was begun.
     """
     folder = ledger_folder(flags, run)
     lease = acquire(folder)
@@ -148,7 +157,7 @@ def _send(
     again: Redelivery | None,
 ) -> tuple[Figures, BaseException | None]:  # fmt: skip
     stopping: list[Sender] = []
-    ledger = Ledger(folder, lease.generation, lambda error: stopping[0].stop(Stopped(f"the ledger: {error}")))
+    ledger = Ledger(folder, lease.generation, lambda error: stopping[0].stop(DeliveryStopped(f"the ledger: {error}")))
     sender = Sender(
         lambda: Connection(flags.endpoint or HOSTS[flags.region], flags.timeout),
         _routes(flags, credentials),
@@ -170,17 +179,17 @@ def _send(
             most = limits(flags)[kind]
             for batch in _batches(run, kind, most, before) if again is None else again.batches(kind, *most):
                 if lease.lost.is_set():
-                    raise Stopped("another delivery took this one for dead and goes on in its place")
+                    raise DeliveryStopped("another delivery took this one for dead and goes on in its place")
                 sender.submit(batch)
                 if alone:  # wrong credentials show before much is sent
                     sender.wait()
                     alone = False
             sender.wait()
-    except (Stopped, NoRun, Damaged, StoreError, KeyboardInterrupt) as error:
+    except (DeliveryStopped, NotAFinishedRun, DamagedRunFile, StoreError, KeyboardInterrupt) as error:
         ended = error
         if isinstance(error, KeyboardInterrupt):
             be_patient(_LAST_SECONDS)
-        sender.stop(Stopped("over"))
+        sender.stop(DeliveryStopped("over"))
     finally:
         live.stop()
         with contextlib.suppress(KeyboardInterrupt):
@@ -226,7 +235,7 @@ def _batches(run: DeliveredRun, kind: str, most: tuple[int, int], before: State)
                 numbers = range(batch.first_line, batch.first_line + batch.rows)
                 yield Batch(kind, file.path, batch.ordinal, batch.lines, numbers)
         if rows != file.rows:
-            raise Damaged(f"{file.path} has {rows:,} lines, and {file.rows:,} by the manifest")
+            raise DamagedRunFile(f"{file.path} has {rows:,} lines, and {file.rows:,} by the manifest")
 
 
 def write_report(

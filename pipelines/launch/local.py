@@ -25,13 +25,10 @@ from pipelines.launch.beam_workers import environment
 from pipelines.launch.block_folder import blocks_kept
 from pipelines.launch.progress_line import Live
 from pipelines.launch.waiting_workers import WaitingWorkers, default_workers
+from transforms.errors import WorkerLost
 from transforms.output.plan_files import Work
 from transforms.report.figures import RunContext
 from transforms.telemetry import progress
-
-
-class WorkerLost(Exception):
-    """A worker process ended before its work did."""
 
 
 def run_locally(units: Work, context: RunContext, options: Options, waiting: WaitingWorkers) -> None:

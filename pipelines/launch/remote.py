@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
 
-from pipelines.command_line.failures import JobFailed, LimitPassed, LostSight, job_cause, passes_limit
+from pipelines.command_line.failures import job_cause, passes_limit
 from pipelines.command_line.options import Options
 from pipelines.command_line.runner_options import DATAFLOW, PRISM, TEMPLATE
 from pipelines.command_line.runners import RUNNERS, Submission
@@ -30,6 +30,7 @@ from pipelines.graph import build
 from pipelines.launch import allocator
 from pipelines.launch.local import temporary_folder
 from pipelines.launch.progress_line import Live
+from transforms.errors import JobFailed, JobUnreachable, LimitExceeded
 from transforms.output.plan_files import Work
 from transforms.report.figures import RunContext
 
@@ -46,7 +47,7 @@ def run_elsewhere(units: Work, context: RunContext, options: Options) -> bool:
     Raises:
         KeyboardInterrupt: it was asked to stop (Ctrl-C or SIGTERM), and the job to cancel itself.
         JobFailed: the job was not taken, or failed, or was cancelled by somebody else.
-        LostSight: the job server does not answer any more; the job may go on all the same.
+        JobUnreachable: the job server does not answer any more; the job may go on all the same.
     """
     where = options.submission
     with _servers() as servers, _loopback(context, options), _interruptible():
@@ -136,7 +137,7 @@ def _wait(result: PipelineResult, where: Submission) -> None:
         except Exception as error:
             state, errors = getattr(getattr(error, "result", None), "state", None), [str(error)]
             if state is None or not PipelineState.is_terminal(state):
-                raise LostSight(f"the job cannot be watched any more ({_words(error)}): {_look(where)}") from error
+                raise JobUnreachable(f"the job cannot be watched any more ({_words(error)}): {_look(where)}") from error
         else:
             errors = []
     else:
@@ -148,7 +149,7 @@ def _wait(result: PipelineResult, where: Submission) -> None:
         why = job_cause(told) if errors else "it gave no reason"
         if not where.loopback:
             why += f"{chr(10) if chr(10) in why else ' '}(the job is {state}; {_look(where)})"
-        raise (LimitPassed if passes_limit(told) else JobFailed)(why)
+        raise (LimitExceeded if passes_limit(told) else JobFailed)(why)
 
 
 def _follow(result: Any, where: Submission) -> tuple[str, list[str]]:
@@ -171,7 +172,7 @@ def _follow(result: Any, where: Submission) -> tuple[str, list[str]]:
                 break
         except grpc.RpcError as error:
             if time.monotonic() - answered > _SILENCE_SECONDS:
-                raise LostSight(
+                raise JobUnreachable(
                     f"the job server does not answer any more ({error.code().name}), and the job may go on and publish "
                     f"all the same: {_look(where)}"
                 ) from error

@@ -22,13 +22,13 @@ import numpy as np
 
 from pipelines.command_line.exit_status import Status
 from pipelines.command_line.failures import fault
-from pipelines.command_line.flags import Parser, UsageError
+from pipelines.command_line.flags import Parser
 from pipelines.command_line.interruption import carry_out
 from pipelines.command_line.last_words import finish, show
 from pipelines.sample_export import files, people, rows
 from pipelines.sample_export.funnels import Library
+from transforms.errors import StoreUnavailable, UsageError
 from transforms.stores.places import place
-from transforms.stores.store import Denied
 
 PROGRAM = "sample_export"
 NOTHING: dict[str, Any] = {
@@ -195,7 +195,7 @@ def main(argv: Sequence[str]) -> Status:
         if "://" in output:
             raise UsageError(f"--output {output} is not on this machine: make the export in a folder and upload it")
         summary = write_export(**flags)
-    except (UsageError, Denied, ValueError, FileExistsError) as error:
+    except (UsageError, StoreUnavailable, ValueError, FileExistsError) as error:
         return end(Status.REFUSED, told, message=f"{error}; see --help")
     except OSError as error:
         return end(Status.FAILED, told, message=f"cannot write {output}: {error}; the same command begins anew")

@@ -109,7 +109,8 @@ def test_a_job_that_is_done_and_published_nothing_is_a_failure(
 def test_a_job_that_failed_says_why(cloud: Cloud, output: str, capsys: pytest.CaptureFixture[str]) -> None:
     error = (
         'Traceback (most recent call last):\n  File "publish_run.py", line 1, in process\n'
-        "transforms.telemetry.tally.AccountingError: units: [8] were cut and [7] came back [while running 'Publish']"
+        "transforms.errors.AccountingError: [currents-to-mixpanel: AccountingError] "
+        "units: [8] were cut and [7] came back [while running 'Publish']"
     )
     with stand_in(["RUNNING", "FAILED"], error) as service:
         assert command.main(cloud.command(output, service)) == 1
@@ -125,7 +126,8 @@ def test_a_job_that_passed_a_limit_is_told_from_one_that_failed(
 ) -> None:
     error = (
         'Dataflow pipeline failed. State: FAILED, Error:\nTraceback (most recent call last):\n  File "x.py", line 1\n'
-        "RuntimeError: transforms.telemetry.tally.TooManyRejects: 2% of 9 rows are rejected [while running 'Publish']"
+        "RuntimeError: transforms.errors.TooManyRejects: [currents-to-mixpanel: TooManyRejects] "
+        "2% of 9 rows are rejected [while running 'Publish']"
     )
     with stand_in(["RUNNING", "FAILED"], error) as service:
         assert command.main([*cloud.command(output, service), "--json"]) == 4

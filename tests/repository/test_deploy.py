@@ -17,11 +17,11 @@ import pytest
 
 from pipelines import flex_template
 from pipelines.command_line import options
-from pipelines.command_line.flags import UsageError
 from pipelines.command_line.runner_options import DATAFLOW
 from tests.commands.whole_run import ROOT
 from tests.repository.packaging_metadata import project
 from tests.servers.tools import require_module
+from transforms.errors import UsageError
 
 DEPLOY = ROOT / "deploy" / "dataflow"
 IMAGE = "europe-west3-docker.pkg.dev/project/repository/currents-to-mixpanel:1"

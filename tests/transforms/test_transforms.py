@@ -37,7 +37,7 @@ from transforms import (
     discover,
     rows_of,
 )
-from transforms.telemetry.tally import AccountingError
+from transforms.errors import AccountingError
 
 NOW = 1_772_323_200  # 2026-03-01T00:00:00Z
 SETTINGS = Settings(now=NOW)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.commands.several_units import Source, looks_finished, published, run, start
 from tests.servers.tools import lacking
-from transforms.stores import store
+from transforms.errors import StoreError
 
 pytestmark = pytest.mark.usefixtures("small_units")
 
@@ -196,7 +196,7 @@ def test_a_full_disk_fails_the_run(small_disk: Path, undisturbed: Source, capsys
 
 
 def _fail(*_: Any, **__: Any) -> None:
-    raise store.StoreError("made to fail")
+    raise StoreError("made to fail")
 
 
 def _workers(launcher: int) -> list[psutil.Process]:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from pipelines import currents_to_mixpanel as command
-from pipelines.command_line.flags import UsageError
 from pipelines.command_line.options import parse
 from pipelines.currents_to_mixpanel import main
 from tests.commands.whole_run import Actual, compare, flags, read_output
 from tests.exports.small_exports import NOW, OPEN, avro, path, write
 from tests.oracle import whole_job as oracle
+from transforms.errors import UsageError
 
 Row = dict[str, Any]
 EVERYBODY = "everybody@example.org"

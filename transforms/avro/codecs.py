@@ -12,6 +12,8 @@ import cramjam
 import zstandard
 from isal import isal_zlib
 
+from transforms.errors import DataError
+
 # A Currents event is under 1 MB and a block some dozens of them: a block this large is a decompression bomb.
 MAX_BLOCK_BYTES = 256 << 20
 _RAW_DEFLATE = -15
@@ -32,7 +34,7 @@ _ERRORS: tuple[Any, ...] = (
 )
 
 
-class CodecError(ValueError):
+class CodecError(DataError):
     """A block that is not one whole stream of its codec."""
 
 

@@ -26,6 +26,7 @@ from datafusion import SessionConfig, SessionContext
 
 from transforms.avro.container import Block, Schema
 from transforms.avro.encoding_check import is_exact
+from transforms.errors import DataError
 
 _MARKER = b"currents-decode\x00"
 _END_TEXT = "end of chunk \u2021 5f0c9d"
@@ -42,7 +43,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 
 
-class EngineError(ValueError):
+class EngineError(DataError):
     """The engine did not read the blocks as exactly the rows that their headers count."""
 
 

@@ -18,6 +18,7 @@ from transforms.avro.container import Block, Schema
 from transforms.avro.datafusion_reader import ARROW_TYPES
 from transforms.avro.logical_types import json_of, named_types, plain_value
 from transforms.avro.spec_reader import Bytes, LetterError, Read, row_reader
+from transforms.errors import DataError
 
 JSON_COLUMN = {b"json": b"1"}
 _PLAIN_TYPES = {
@@ -27,7 +28,7 @@ _INT_LIMIT = 1 << 31
 _BATCH_ROWS = 8192
 
 
-class StrictError(ValueError):
+class StrictError(DataError):
     """The block is not exactly its counted rows; ``reason`` is the short code of the damage."""
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from transforms.avro.schema import Schema, SchemaError, parse_schema
+from transforms.errors import DataError
 
 MAGIC = b"Obj\x01"
 MARKER_BYTES = 16
 _MAX_VARINT_BITS = 63
 
 
-class Cut(Exception):
+class Cut(DataError):
     """The content ends inside a value."""
 
 

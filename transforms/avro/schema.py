@@ -13,6 +13,7 @@ import fastavro
 
 from transforms.avro.bounds import LEAST_BYTES, MAX_SCHEMA_BYTES, check_size, measure
 from transforms.avro.logical_types import TIMESTAMPS, Logical, logical_of
+from transforms.errors import DataError
 
 STRING_COLUMNS = ("id", "user_id", "external_user_id", "device_id", "orphaned_by_id")
 REQUIRED_COLUMNS = ("id", "time")
@@ -23,7 +24,7 @@ _DROPPED_KEYS = frozenset({"logicalType", "default", "doc", "aliases", "order", 
 _MAX_DEPTH = 64
 
 
-class SchemaError(ValueError):
+class SchemaError(DataError):
     """A schema that no row can be read with; ``reason`` is the short code of the damage."""
 
     def __init__(self, reason: str, detail: str) -> None:

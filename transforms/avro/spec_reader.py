@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from transforms.avro.bounds import LEAST_BYTES, free_values
+from transforms.errors import DataError
 
 MAX_DEPTH = 100  # records, arrays and maps in one another
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 _INT_LIMIT = 1 << 31
 
 
-class LetterError(ValueError):
+class LetterError(DataError):
     """The bytes are not what the schema says."""
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.currents.paths import UnfitInput
+from transforms.errors import InputError
 from transforms.vocabulary.files import NOT_READ
 
 SUFFIX = ".avro"
@@ -113,12 +113,12 @@ class LeftOut:
         """Hold that nothing which is wanted is archived.
 
         Raises:
-            UnfitInput: something is; the message has number, bytes and how to restore.
+            InputError: something is; the message has number, bytes and how to restore.
         """
         if not self._archived:
             return
         scheme = self._archived_example.partition("://")[0]
-        raise UnfitInput(
+        raise InputError(
             f"{self._archived:,} of the files are archived, {self._archived_bytes:,} bytes in all, and cannot be read "
             f"as they are (such as {self._archived_example}): {_RESTORE.get(scheme, 'restore them')} and run again "
             "when that is done, or leave them out with --skip_archived"

@@ -19,7 +19,6 @@ from transforms.currents.narrowing import Hours, Skipped, narrowed_by
 from transforms.currents.paths import (
     UNIT_BYTES,
     UNIT_FILES,
-    NoFiles,
     SourceFile,
     Unit,
     cut_units,
@@ -27,8 +26,9 @@ from transforms.currents.paths import (
     number_unit,
     pack_files,
     unpack_files,
-)  # fmt: skip
+)
 from transforms.currents.sources import Source, links_of
+from transforms.errors import NoFilesFound, UnsortedListing
 from transforms.stores.store import Entry, store_for
 
 MOST_UNITS = 1 << 15
@@ -153,7 +153,7 @@ def survey(
     """List the inputs, once; see ``discover`` and ``cut_units`` for the rules.
 
     Raises:
-        UnfitInput: as ``discover`` does.
+        InputError: as ``discover`` does.
     """
     skip = tuple(skip)
     for in_memory in (False, True):
@@ -165,17 +165,10 @@ def survey(
         try:
             for unit in cut_units(files, unit_bytes, unit_files):
                 export.add(unit.files)
-        except Unsorted:
+        except UnsortedListing:
             continue
         break
     return export.close(most_units)
-
-
-class Unsorted(Exception):
-    """A service lists names in another order than that of their bytes: all of them have to be sorted here.
-
-    S3's directory buckets and Azure's hierarchical namespaces do.
-    """
 
 
 def discover(
@@ -198,9 +191,9 @@ def discover(
     counted in ``left_out``.
 
     Raises:
-        NoFiles: an input matches nothing, or the hours leave nothing.
-        UnfitInput: a date cannot be held against the hours that were asked for; or files are archived.
-        Unsorted: a listing comes in another order.
+        NoFilesFound: an input matches nothing, or the hours leave nothing.
+        InputError: a date cannot be held against the hours that were asked for; or files are archived.
+        UnsortedListing: a listing comes in another order.
     """
     left_out, skip = LeftOut() if left_out is None else left_out, tuple(skip)
     skipped = Skipped({form: name for name in skip for form in (name, store_for(name).absolute(name))})
@@ -234,13 +227,13 @@ def discover(
         # A type in the part of the path that the user typed counts too.
         yield SourceFile(entry.path, name, entry.size, entry.version, event_type_of(name) or event_type_of(entry.path))
     if skipped.unused:
-        raise NoFiles(
+        raise NoFilesFound(
             f"--skip {min(skipped.unused)} is none of the files found: name it by its path, or as rejects/ does, or "
             "give a glob (**/*.bak.avro)"
         )
     left_out.check()
     if not left:
-        raise NoFiles(f"none of {found} files is left by {narrowed_by(left_out)}")
+        raise NoFilesFound(f"none of {found} files is left by {narrowed_by(left_out)}")
 
 
 _Listed = tuple[tuple[bytes, bytes], str, Entry, Kind, bool]
@@ -269,9 +262,9 @@ def _listed(
         except UnicodeEncodeError:
             key = name.encode("utf-8", "surrogateescape"), entry.path.encode("utf-8", "surrogateescape")
             if kind is Kind.DATA and not _is_text(name):  # no report could name it
-                raise NoFiles(f"the name {key[0]!r} is not UTF-8: rename the file") from None
+                raise NoFilesFound(f"the name {key[0]!r} is not UTF-8: rename the file") from None
         if key < last:
-            raise Unsorted(f"{source.typed} is listed in another order than that of names")
+            raise UnsortedListing(f"{source.typed} is listed in another order than that of names")
         last = key
         is_repeat = False
         real = source.real_path(entry.path)
@@ -291,7 +284,7 @@ def _listed(
         yield key, name, entry, kind, is_repeat
     if not there and "linked_twice" not in left_out.counts:
         beside = "".join(f"; {count:,} there: {kind.value}" for kind, count in others.items())
-        raise NoFiles(f"no .avro file matches --input {source.typed}{source.nearest_folder()}{beside}")
+        raise NoFilesFound(f"no .avro file matches --input {source.typed}{source.nearest_folder()}{beside}")
 
 
 def _is_text(name: str) -> bool:

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from transforms.currents.left_out import LeftOut
-from transforms.currents.paths import DAY, HOUR, UnfitInput, date_of, has_glob, matches_glob
+from transforms.currents.paths import DAY, HOUR, date_of, has_glob, matches_glob
+from transforms.errors import InputError
 
 
 def narrowed_by(left_out: LeftOut) -> str:
@@ -60,7 +61,7 @@ class Hours:
         """The reason for which a file is not read by its date, if there is one.
 
         Raises:
-            UnfitInput: nobody can tell.
+            InputError: nobody can tell.
         """
         date = date_of(name) or date_of(path)
         if date is None:
@@ -68,7 +69,7 @@ class Hours:
         is_narrowed = self.since is not None or self.until is not None
         if date.begin is None:
             if is_narrowed:
-                raise UnfitInput(
+                raise InputError(
                     f"[{date.folder}] in {path} is neither an hour (date=YYYY-MM-DD-HH) nor a day (date=YYYY-MM-DD), "
                     "so --since and --until cannot be held against it: rename it, leave it out with --skip, or give "
                     "neither flag"
@@ -78,7 +79,7 @@ class Hours:
         if is_narrowed:
             for flag, limit in (("--since", self.since), ("--until", self.until)):
                 if limit is not None and date.seconds == DAY and date.begin < limit < date.begin + DAY:
-                    raise UnfitInput(
+                    raise InputError(
                         f"{flag} lies inside the day of [{date.folder}], of which {path} holds all hours: take a whole "
                         "day for it, or leave such files out with --skip"
                     )

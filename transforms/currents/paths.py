@@ -33,14 +33,6 @@ _GLOB = re.compile(r"[*?\[]")
 _NUMBER = struct.Struct("<I")
 
 
-class UnfitInput(Exception):
-    """The inputs cannot be read as they were asked for; the message says what to ask for instead."""
-
-
-class NoFiles(UnfitInput):
-    """An input matches no file; the message names the pattern and the nearest folder that exists."""
-
-
 class Date(NamedTuple):
     """A folder ``date=…`` of a path: its name, and the UTC hour or day that it stands for; None where it is neither."""
 

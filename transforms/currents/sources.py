@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from transforms.currents.left_out import SUFFIX, Kind, LeftOut, downloaded, is_hidden, kind_of
-from transforms.currents.paths import UnfitInput, before_glob, has_glob, matches_glob, may_lead
+from transforms.currents.paths import before_glob, has_glob, matches_glob, may_lead
+from transforms.errors import InputError, StoreUnavailable
 from transforms.stores.local import LocalStore
-from transforms.stores.store import Denied, Entry, Store, join
+from transforms.stores.store import Entry, Store, join
 from transforms.stores.symbolic_links import Links
 
 _ONE_OF_ONE = re.compile(r"\[([^]!^-])\]")
@@ -40,7 +41,7 @@ class Source:
         """What stands at a place; of one that ends with a slash nothing but the folder is asked for.
 
         Raises:
-            UnfitInput: both a file and a folder have that name.
+            InputError: both a file and a folder have that name.
         """
         root = store.absolute(typed)
         literal = _ONE_OF_ONE.sub(r"\1", root)
@@ -176,7 +177,7 @@ def _form(root: str, store: Store, *, is_folder: bool) -> str:
     # Some tools mark a folder by an empty object of its name; a hierarchical namespace (Azure's) always does.
     if entry is not None and not (store.remote and entry.size == 0):
         if has_folder:
-            raise UnfitInput(
+            raise InputError(
                 f"{root} is an object of {entry.size:,} bytes and a folder too: write {root}/ for the folder, or "
                 f"{_in_brackets(root)} for the object"
             )
@@ -195,7 +196,7 @@ def _is_object(path: str, store: Store) -> bool:
 def _there(root: str, store: Store) -> Entry | None:
     try:
         return store.entry(root)
-    except Denied:
+    except StoreUnavailable:
         if not store.remote:
             raise
         return None  # who may use one folder may not ask for its name; what else is wrong, its listing says

@@ -16,8 +16,8 @@ from transforms.avro.decode import FileDamage, decode
 from transforms.currents.column_types import Changes, conform
 from transforms.currents.paths import Unit
 from transforms.currents.type_names import TypeNames, type_names
+from transforms.errors import DataChanged
 from transforms.stores.prefetch import read_all
-from transforms.stores.store import Changed
 
 _LONGEST_TYPE = 1_000  # of a name in a schema, which may be of any length
 
@@ -76,7 +76,7 @@ class UnitReader:
         """All rows that can be decoded, in chunks.
 
         Raises:
-            Changed: a file is not what was listed, or not what the first pass read.
+            DataChanged: a file is not what was listed, or not what the first pass read.
         """
         for item in decode(self._containers(), columns):
             if isinstance(item, FileDamage):
@@ -103,7 +103,7 @@ class UnitReader:
                 self._on_file(file.path)
             checksum = isal_zlib.crc32(content)
             if self._expected is not None and self._expected[position] != checksum:
-                raise Changed(f"{file.path} changed between the two passes: run again when it is whole")
+                raise DataChanged(f"{file.path} changed between the two passes: run again when it is whole")
             self.checksums.append(checksum)
             container = read_container(content, self._max_block_bytes)
             del content

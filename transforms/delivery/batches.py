@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from isal import igzip_lib
 
+from transforms.errors import DamagedRunFile
+
 MOST_EVENTS, MOST_BYTES = 2_000, 10_000_000
 DEFAULT_BYTES = 2_000_000
 PROFILE_UPDATES, PROFILE_BYTES = 2_000, 1_000_000
@@ -30,15 +32,11 @@ class Cut(NamedTuple):
     lines: bytes
 
 
-class Damaged(Exception):
-    """A file of the run is not a whole gzip file of whole lines."""
-
-
 def pieces(stored: Iterable[bytes], path: str) -> Iterator[bytes]:
     """The content of a gzip file that comes part by part, so little at a time that the processor's cache holds it.
 
     Raises:
-        Damaged: it is cut off, or is not a gzip file.
+        DamagedRunFile: it is cut off, or is not a gzip file.
     """
     opened = _opened()
     is_empty = True
@@ -52,14 +50,14 @@ def pieces(stored: Iterable[bytes], path: str) -> Iterator[bytes]:
                 try:
                     content = opened.decompress(piece, _PIECE)
                 except (igzip_lib.IsalError, EOFError) as error:  # type: ignore[misc]
-                    raise Damaged(f"{path} is not a gzip file") from error
+                    raise DamagedRunFile(f"{path} is not a gzip file") from error
                 if content:
                     yield content
                 piece = opened.unused_data
                 if opened.eof and not piece:
                     break
     if not is_empty and not opened.eof:
-        raise Damaged(f"{path} is cut off")
+        raise DamagedRunFile(f"{path} is cut off")
 
 
 def _opened() -> igzip_lib.IgzipDecompressor:
@@ -70,7 +68,7 @@ def cut(content: Iterator[bytes], path: str, most_rows: int, most_bytes: int) ->
     """Cut a file's content into batches of at most so many lines and bytes; a line over the limit goes alone.
 
     Raises:
-        Damaged: the last line has no newline.
+        DamagedRunFile: the last line has no newline.
     """
     batch = _Begun()
     for piece in content:
@@ -101,7 +99,7 @@ def cut(content: Iterator[bytes], path: str, most_rows: int, most_bytes: int) ->
     if batch.rows:
         yield batch.end()
     if batch.size:
-        raise Damaged(f"{path} ends in the middle of a line")
+        raise DamagedRunFile(f"{path} ends in the middle of a line")
 
 
 class _Begun:

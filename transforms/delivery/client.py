@@ -18,6 +18,8 @@ import urllib.request
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from transforms.errors import CertificateNotTrusted, ConnectionFailed, ProxyError
+
 HOSTS = {"us": "https://api.mixpanel.com", "eu": "https://api-eu.mixpanel.com", "in": "https://api-in.mixpanel.com"}
 APP_HOSTS = {"us": "https://mixpanel.com", "eu": "https://eu.mixpanel.com", "in": "https://in.mixpanel.com"}
 _LONGEST_BODY = 16 << 20
@@ -30,18 +32,6 @@ class Reply(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
-
-
-class NotTrusted(Exception):
-    """The certificate of the other side was not signed by anybody who is trusted."""
-
-
-class Barred(Exception):
-    """A proxy cannot be used as it is named, or does not let us through; the message has the cure, and no password."""
-
-
-class NoAnswer(Exception):
-    """The connection broke, or the answer did not come, or not whole; the message is one line."""
 
 
 def is_loopback(url: str) -> bool:
@@ -72,8 +62,8 @@ class Connection:
         """One request and its whole answer.
 
         Raises:
-            NotTrusted, Barred: the request was not sent, and no other will be.
-            NoAnswer: nothing is known of what became of the request.
+            CertificateNotTrusted, ProxyError: the request was not sent, and no other will be.
+            ConnectionFailed: nothing is known of what became of the request.
         """
         try:
             if self._connection is None:
@@ -90,25 +80,25 @@ class Connection:
                 return Reply(response.status, found, content)
         except ssl.SSLCertVerificationError as error:
             self.close()
-            raise NotTrusted(f"{self._host}: {error.verify_message}") from error
+            raise CertificateNotTrusted(f"{self._host}: {error.verify_message}") from error
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             # The last where another thread closed the connection.
             self.close()
             words = f"{type(error).__name__} {error}".strip()[:300]
             if self._proxy is None:
-                raise NoAnswer(words) from error
+                raise ConnectionFailed(words) from error
             # Proxies quote what they refuse: neither their words nor the exception that has them go further.
             refused = _TUNNEL.search(str(error))
             if refused is None:
-                raise NoAnswer(self._proxy.veil(words)) from None
+                raise ConnectionFailed(self._proxy.veil(words)) from None
             status = int(refused[1])
             if 400 <= status < 500 and status not in (408, 429):
-                raise Barred(
+                raise ProxyError(
                     f"the proxy {self._proxy.host}:{self._proxy.port} answers {status} to a connection to "
                     f"{self._host}:{self._port}: mend HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), or name the host "
                     "in NO_PROXY"
                 ) from None
-            raise NoAnswer(f"the proxy {self._proxy.host}:{self._proxy.port} answers {status}") from None
+            raise ConnectionFailed(f"the proxy {self._proxy.host}:{self._proxy.port} answers {status}") from None
 
     def close(self) -> None:
         """Let go of the connection; whoever waits for it in another thread is woken."""
@@ -174,7 +164,7 @@ def _proxy(scheme: str, host: str, port: int) -> _Proxy | None:
     """The proxy for a host, by HTTPS_PROXY or ALL_PROXY, unless NO_PROXY names the host, with its port or without.
 
     Raises:
-        Barred: it is not the address of one that can be used.
+        ProxyError: it is not the address of one that can be used.
     """
     if urllib.request.proxy_bypass(f"{host}:{port}"):
         return None
@@ -191,7 +181,7 @@ def _proxy(scheme: str, host: str, port: int) -> _Proxy | None:
             )
     except ValueError:  # which quotes a part of the address
         pass
-    raise Barred(
+    raise ProxyError(
         "HTTPS_PROXY is not the address of a proxy that can be used: write http://HOST:PORT, or "
         "http://USER:PASSWORD@HOST:PORT with other characters than letters and digits as %XX"
     ) from None

@@ -13,11 +13,9 @@ from typing import NoReturn
 
 import orjson
 
+from transforms.errors import CredentialsError
+
 SERVICE_ACCOUNT, TOKEN, GDPR_TOKEN = "MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_TOKEN", "MIXPANEL_GDPR_TOKEN"
-
-
-class NoCredentials(Exception):
-    """Credentials are missing or do not have their form; the message names the variable, never its value."""
 
 
 class Secret:
@@ -76,25 +74,25 @@ def from_environment(environment: Mapping[str, str], *, token_only: bool, profil
     """The credentials of the environment.
 
     Raises:
-        NoCredentials: none, too few for what is to be sent, or in a wrong form.
+        CredentialsError: none, too few for what is to be sent, or in a wrong form.
     """
     account, token = _secret(environment, SERVICE_ACCOUNT), _secret(environment, TOKEN)
     if account is not None and not re.fullmatch(r"[^\s:]+:\S+", account.reveal()):
-        raise NoCredentials(f"{SERVICE_ACCOUNT} does not have the form USER:SECRET: set it as Mixpanel showed both")
+        raise CredentialsError(f"{SERVICE_ACCOUNT} does not have the form USER:SECRET: set it as Mixpanel showed both")
     if token is not None:
         _check_token(token)
     if account is None and token is None:
-        raise NoCredentials(
+        raise CredentialsError(
             f"no credentials: set {SERVICE_ACCOUNT} (USER:SECRET) or {SERVICE_ACCOUNT}_FILE; a project token in "
             f"{TOKEN} will do with --token_only"
         )
     if account is None and not token_only:
-        raise NoCredentials(
+        raise CredentialsError(
             f"{SERVICE_ACCOUNT} is not set, and with the token alone events go to the project of {TOKEN}, whatever "
             "--project_id says: set the service account, or say --token_only"
         )
     if profiles and token is None:
-        raise NoCredentials(f"profiles are sent with the project's token: set {TOKEN} or {TOKEN}_FILE")
+        raise CredentialsError(f"profiles are sent with the project's token: set {TOKEN} or {TOKEN}_FILE")
     return Credentials(None if token_only else account, token) if token is not None else Credentials(account, None)
 
 
@@ -102,42 +100,44 @@ def for_deletions(environment: Mapping[str, str]) -> Credentials:
     """The project's token and the token of the deletion API.
 
     Raises:
-        NoCredentials: one is missing, or does not have its form.
+        CredentialsError: one is missing, or does not have its form.
     """
     token, gdpr_token = _secret(environment, TOKEN), _secret(environment, GDPR_TOKEN)
     if gdpr_token is None:
-        raise NoCredentials(
+        raise CredentialsError(
             f"deletions are authorised by a token of their own: set {GDPR_TOKEN} or {GDPR_TOKEN}_FILE (in Mixpanel: "
             "your profile, Data & Privacy; it lasts a year)"
         )
     if not re.fullmatch(r"[\w.~+/=-]+", gdpr_token.reveal(), re.ASCII):
-        raise NoCredentials(
+        raise CredentialsError(
             f"{GDPR_TOKEN} does not have the form of an OAuth token: copy it from your profile in Mixpanel"
         )
     if token is None:
-        raise NoCredentials(f"deletions are made in the project of the project's token: set {TOKEN} or {TOKEN}_FILE")
+        raise CredentialsError(f"deletions are made in the project of the project's token: set {TOKEN} or {TOKEN}_FILE")
     _check_token(token)
     return Credentials(None, token, gdpr_token)
 
 
 def _check_token(token: Secret) -> None:
     if not re.fullmatch(r"[\w-]+", token.reveal(), re.ASCII):
-        raise NoCredentials(f"{TOKEN} does not have the form of a project token: copy it from the project's settings")
+        raise CredentialsError(
+            f"{TOKEN} does not have the form of a project token: copy it from the project's settings"
+        )
 
 
 def _secret(environment: Mapping[str, str], name: str) -> Secret | None:
     path = environment.get(f"{name}_FILE")
     if path:
         if environment.get(name):
-            raise NoCredentials(f"{name} and {name}_FILE are both set: unset one")
+            raise CredentialsError(f"{name} and {name}_FILE are both set: unset one")
         try:
             with open(path, encoding="utf-8") as file:
                 text = file.read().strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
-            raise NoCredentials(f"cannot read {path}, which {name}_FILE names: {reason}") from None
+            raise CredentialsError(f"cannot read {path}, which {name}_FILE names: {reason}") from None
         if not text:
-            raise NoCredentials(f"{path}, which {name}_FILE names, is empty")
+            raise CredentialsError(f"{path}, which {name}_FILE names, is empty")
         return Secret(text)
     text = os.fspath(environment.get(name, "")).strip()
     return Secret(text) if text else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from transforms.errors import NotAFinishedRun
 from transforms.output.folder import CLAIM, MANIFEST
 from transforms.stores.local import LocalStore
 from transforms.stores.store import join, store_for
@@ -17,10 +18,6 @@ from transforms.stores.store import join, store_for
 KINDS = ("events", "profiles")
 _PART_BYTES = 1 << 20
 _DIGESTED = ("events/", "profiles/", "deletions/")
-
-
-class NoRun(Exception):
-    """The input is not a finished run, or not the one that its manifest describes; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +48,7 @@ class DeliveredRun:
         A file of this machine is read twice and never held; an object comes whole.
 
         Raises:
-            NoRun: it is gone, or is another than the manifest names.
+            NotAFinishedRun: it is gone, or is another than the manifest names.
         """
         path = join(self.folder, file.path)
         if isinstance(store_for(path), LocalStore):
@@ -93,31 +90,31 @@ def _compare(path: str, file: RunFile, size: int, sha256: str) -> None:
         raise _is_another(path, "is not what the manifest names")
 
 
-def _is_another(path: str, what: str) -> NoRun:
-    return NoRun(f"{path} {what}: run the job again into a new folder, and deliver that")
+def _is_another(path: str, what: str) -> NotAFinishedRun:
+    return NotAFinishedRun(f"{path} {what}: run the job again into a new folder, and deliver that")
 
 
 def open_run(folder: str) -> DeliveredRun:
     """The run in that folder.
 
     Raises:
-        NoRun: there is none, or it has not been published.
+        NotAFinishedRun: there is none, or it has not been published.
     """
     store = store_for(folder)
     content = store.get(join(folder, MANIFEST))
     if content is None:
         if store.get(join(folder, CLAIM)) is not None:
-            raise NoRun(
+            raise NotAFinishedRun(
                 f"--input {folder} is a run that is not published: its job is still at work, or was stopped and has to "
                 "be run again"
             )
-        raise NoRun(f"--input {folder} has no {MANIFEST}: name the --output of a run that was published")
+        raise NotAFinishedRun(f"--input {folder} has no {MANIFEST}: name the --output of a run that was published")
     try:
         listed = orjson.loads(content)["files"]
         entries = sorted((entry["path"], entry["rows"], entry["bytes"], entry["sha256"]) for entry in listed
                          if entry["path"].startswith(_DIGESTED))  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise NoRun(f"{join(folder, MANIFEST)} is not a run's manifest: name the --output of one") from None
+        raise NotAFinishedRun(f"{join(folder, MANIFEST)} is not a run's manifest: name the --output of one") from None
     digest = hashlib.sha256(orjson.dumps([[path, rows, sha256] for path, rows, _, sha256 in entries])).hexdigest()
     files = {
         kind: tuple(RunFile(*entry) for entry in entries if entry[0].startswith(f"{kind}/") and entry[1])
@@ -133,5 +130,5 @@ def _report(path: str) -> dict[str, Any]:
     except ValueError:
         report = None
     if not isinstance(report, dict):
-        raise NoRun(f"{path} is not a run's report: run the job again into a new folder, and deliver that")
+        raise NotAFinishedRun(f"{path} is not a run's report: run the job again into a new folder, and deliver that")
     return report

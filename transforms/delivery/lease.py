@@ -19,15 +19,12 @@ from typing import Any
 import orjson
 import psutil
 
-from transforms.stores.store import Conflict, StoreError, join, store_for
+from transforms.errors import Conflict, DeliveryAtWork, StoreError
+from transforms.stores.store import join, store_for
 
 BEAT_SECONDS, STILL_SECONDS = 10.0, 60.0
 _NAME = re.compile(r"lease-(\d{6})\.json")
 _SAFE_SECONDS = 45.0  # after the last beat, from which on nothing is sent until the next
-
-
-class Held(Exception):
-    """Another delivery of the same run is at work."""
 
 
 class Lease:
@@ -85,7 +82,7 @@ def acquire(folder: str, sleep: Callable[[float], None] = time.sleep, still: flo
     """Take the lease of the folder.
 
     Raises:
-        Held: a living delivery holds it.
+        DeliveryAtWork: a living delivery holds it.
     """
     store = store_for(folder)
     while True:
@@ -109,7 +106,7 @@ def _wait(folder: str, generation: int, sleep: Callable[[float], None], still: f
     """Until a generation is free to be followed.
 
     Raises:
-        Held: it shows a sign of life.
+        DeliveryAtWork: it shows a sign of life.
     """
     path = _path(folder, generation)
     first = store_for(path).get(path)
@@ -139,8 +136,8 @@ def _newest(folder: str) -> int | None:
     return max((int(match[1]) for match in found if match), default=None)
 
 
-def _held(folder: str) -> Held:
-    return Held(
+def _held(folder: str) -> DeliveryAtWork:
+    return DeliveryAtWork(
         f"another delivery of this run is at work ({folder}): let it finish, or stop it and give the command again"
     )
 

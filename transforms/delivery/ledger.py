@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from transforms.stores.store import StoreError, join, store_for
+from transforms.errors import DeliveryMismatch, StoreError
+from transforms.stores.store import join, store_for
 
 FORMAT = 1
 CONTRACT = "delivery.json"
@@ -56,15 +57,11 @@ class Settled(NamedTuple):
         return cls(kind, file, ordinal, rows, found, tuple(lines))
 
 
-class OtherDelivery(Exception):
-    """The ledger is of another run, other cutting flags, another region or another token; the message has the cure."""
-
-
 def check_contract(folder: str, contract: dict[str, Any], *, begin: bool) -> None:
     """Hold what a ledger was begun with against what is asked now; with ``begin`` a new ledger takes it.
 
     Raises:
-        OtherDelivery: they differ.
+        DeliveryMismatch: they differ.
     """
     path = join(folder, CONTRACT)
     body = orjson.dumps({"format": FORMAT, **contract}, option=orjson.OPT_INDENT_2)
@@ -79,18 +76,18 @@ def check_contract(folder: str, contract: dict[str, Any], *, begin: bool) -> Non
     except ValueError:
         held = None
     if not isinstance(held, dict):
-        raise OtherDelivery(f"{path} is not a ledger's: give a new --ledger, which sends everything again")
+        raise DeliveryMismatch(f"{path} is not a ledger's: give a new --ledger, which sends everything again")
     for name, value in {"format": FORMAT, **contract}.items():
         if held.get(name) == value:
             continue
         if name == "run":
-            raise OtherDelivery(f"{folder} is the ledger of another run: give this one a --ledger of its own")
+            raise DeliveryMismatch(f"{folder} is the ledger of another run: give this one a --ledger of its own")
         if name in ("batch_events", "batch_bytes"):
-            raise OtherDelivery(
+            raise DeliveryMismatch(
                 f"this delivery was begun with --{name} {held.get(name)}: give it again, or batches would not have "
                 "equal bytes"
             )
-        raise OtherDelivery(
+        raise DeliveryMismatch(
             f"this delivery was begun with {name} {held.get(name)}, and now it is {value}: give it as it was, or a new "
             "--ledger, which sends everything again"
         )
@@ -199,7 +196,7 @@ def entries(folder: str) -> Iterator[tuple[str, Settled]]:
                 # Power was lost before the last append was synced: its pages may be there in part, and none counted.
                 if not store.remote:
                     break
-                raise OtherDelivery(
+                raise DeliveryMismatch(
                     f"{entry.path} is not a ledger's: give a new --ledger, which sends everything again"
                 ) from None
             if not settled.lines:

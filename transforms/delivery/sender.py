@@ -20,9 +20,10 @@ from isal import isal_zlib
 
 from transforms.delivery.answers import Answer, Verdict
 from transforms.delivery.batches import middle
-from transforms.delivery.client import Barred, Connection, NoAnswer, NotTrusted, Reply
+from transforms.delivery.client import Connection, Reply
 from transforms.delivery.gate import Gate, backoff
 from transforms.delivery.ledger import Ledger, Refusal, Settled
+from transforms.errors import CertificateNotTrusted, ConnectionFailed, DeliveryStopped, ProxyError
 
 _MOST_UNDER_WAY = 96 << 20  # bytes of lines in memory
 _EXAMPLES = 10
@@ -82,16 +83,8 @@ class Figures:
         self.bytes = 0
 
 
-class Stopped(Exception):
-    """The delivery cannot go on; the message says why. ``unauthorised``: by Mixpanel's refusing the credentials."""
-
-    def __init__(self, message: str, unauthorised: bool = False) -> None:
-        super().__init__(message)
-        self.unauthorised = unauthorised
-
-
 class Sender:
-    """Use: ``submit`` batches, ``wait`` for all of them, ``close``. ``submit`` and ``wait`` raise ``Stopped``."""
+    """Use: ``submit`` batches, ``wait`` for all of them, ``close``. The first two raise ``DeliveryStopped``."""
 
     def __init__(
         self,
@@ -115,7 +108,7 @@ class Sender:
         self._number = 0
         self._under_way = self._bytes = 0
         self._most = 4 * concurrency
-        self._stopped: Stopped | None = None
+        self._stopped: DeliveryStopped | None = None
         self._closing = False
         self._progress = time.monotonic()
         self._rng = random.Random()
@@ -151,7 +144,7 @@ class Sender:
                 self._lock.wait(1.0)
             self._check()
 
-    def stop(self, reason: Stopped) -> None:
+    def stop(self, reason: DeliveryStopped) -> None:
         """Send nothing more; the first reason stays."""
         with self._lock:
             self._stopped = self._stopped or reason
@@ -193,7 +186,7 @@ class Sender:
             try:
                 self._send(connection, piece)
             except BaseException as error:
-                self.stop(Stopped(f"{type(error).__name__} {error}: a fault of this program"))
+                self.stop(DeliveryStopped(f"{type(error).__name__} {error}: a fault of this program"))
                 return
 
     def _send(self, connection: Connection, piece: _Piece) -> None:
@@ -208,16 +201,16 @@ class Sender:
         try:
             reply = connection.ask("POST", route.path, body, route.headers)
             answer, label = route.answer(*reply, piece.lines, piece.rows), str(reply.status)
-        except NotTrusted as error:
+        except CertificateNotTrusted as error:
             reply, label = Reply(0, {}, b""), "certificate"
             answer = Answer(
                 Verdict.STOP,
                 words=f"the certificate is not trusted ({error}): name those of your proxy in SSL_CERT_FILE",
             )
-        except Barred as error:
+        except ProxyError as error:
             reply, label = Reply(0, {}, b""), "proxy"
             answer = Answer(Verdict.STOP, words=str(error))
-        except NoAnswer as error:
+        except ConnectionFailed as error:
             reply, label = Reply(0, {}, b""), "no answer"
             answer = Answer(Verdict.AGAIN, words=str(error))
         self._settle(piece, answer, reply.status, label, len(body))
@@ -250,7 +243,7 @@ class Sender:
             elif answer.verdict is Verdict.AGAIN:
                 self._again(piece, answer, status, label)
             else:
-                self._stopped = self._stopped or Stopped(self._veil(answer.words), status in (401, 403))
+                self._stopped = self._stopped or DeliveryStopped(self._veil(answer.words), status in (401, 403))
                 self._lock.notify_all()
 
     def _again(self, piece: _Piece, answer: Answer, status: int, label: str) -> None:
@@ -262,7 +255,7 @@ class Sender:
         else:
             wait = max(backoff(piece.attempts, self._rng), answer.retry_after or 0.0)
         if now - self._progress > self._give_up_after:
-            self._stopped = self._stopped or Stopped(
+            self._stopped = self._stopped or DeliveryStopped(
                 f"nothing got through for {self._give_up_after:g} s (--give_up_after): {self._veil(answer.words)}"
             )
             self._lock.notify_all()
@@ -301,9 +294,11 @@ class Sender:
             all_refused = sum(figures.refused.values())
             if not batch.is_redelivery:
                 if is_first and refused == batch.rows:
-                    self._stopped = self._stopped or Stopped(f"the first batch was refused whole: {self._told()}")
+                    self._stopped = self._stopped or DeliveryStopped(
+                        f"the first batch was refused whole: {self._told()}"
+                    )
                 elif answered >= _ENOUGH_ANSWERED and all_refused > self._max_refused_share * answered:
-                    self._stopped = self._stopped or Stopped(
+                    self._stopped = self._stopped or DeliveryStopped(
                         f"{all_refused:,} of {answered:,} records were refused, more than --max_refused_share "
                         f"{self._max_refused_share:g}: {self._told()}"
                     )

@@ -76,7 +76,7 @@ def gather(
     key_parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     workspaces: dict[str, str] = {}
     decoded = 0
-    for rows in reader.rows(None if settings.thorough else COLUMNS):
+    for rows in reader.rows(None if settings.read_whole_rows else COLUMNS):
         decoded += len(rows.row)
         count = len(rows.row)
         evidence = settings.valid_times(np.asarray(pc.fill_null(array(rows.table["time"]), 0)))

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from transforms.arrow.columns import array
 from transforms.arrow.numbering import Numbering
+from transforms.errors import AccountingError
 from transforms.evidence.ids import DEVICE_ID, EXTERNAL_USER_ID, ID_TYPES, USER_ID
 from transforms.evidence.sources import ASKED, LISTS, Source, place_of, unpack_source
 from transforms.evidence.tables import LinkTable, ends, with_ends
 from transforms.identity.graph import Graph, build_graph
-from transforms.telemetry.tally import AccountingError
 
 _IDS_AT_ONCE = 1 << 20
 

@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
+from transforms.errors import InvariantError
+
 _TYPES = ["device_id", "external_user_id", "user_id"]
 _DEVICE, _EXTERNAL, _USER = range(3)
 _DEVICE_RANK = 2
@@ -22,10 +24,6 @@ _STATUSES = ["accepted", "redundant", "refused", "contested", "quarantined"]
 _ACCEPTED, _REDUNDANT, _REFUSED, _CONTESTED, _QUARANTINED = range(5)
 _EXAMPLES = 3
 _SLICE = 1 << 17  # rows
-
-
-class CertificateError(Exception):
-    """The identity tables contradict themselves; the message names the first offending values."""
 
 
 class Table(Protocol):
@@ -185,7 +183,7 @@ def _refuse(wrong: np.ndarray, what: str, table: Table, begin: int = 0) -> None:
     rows = np.flatnonzero(wrong)
     if rows.size:
         examples = [row for at in rows[:_EXAMPLES] for row in table.slice(begin + int(at), 1).to_pylist()]
-        raise CertificateError(f"{what} ([{rows.size}] rows): {examples}; nothing was published, please report this")
+        raise InvariantError(f"{what} ([{rows.size}] rows): {examples}; nothing was published, please report this")
 
 
 def _array(column: Any) -> pa.Array:

@@ -13,19 +13,13 @@ import threading
 
 from isal import isal_zlib
 
+from transforms.errors import DiskFull, WrongBlock
+
 FOLDER_VARIABLE = "CURRENTS_TO_MIXPANEL_BLOCKS"
 TRAVELS = 4096
 """Bytes of a body that still travels: its place would save next to nothing."""
 
 _PLACE = struct.Struct("<IQII")  # process, offset, bytes, CRC-32
-
-
-class DiskFull(Exception):
-    """A block cannot be written."""
-
-
-class WrongBlock(Exception):
-    """What is on the disk is not what was written there."""
 
 
 def keep(body: bytes) -> bytes | None:

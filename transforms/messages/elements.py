@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
+from transforms.errors import OversizedElement
 from transforms.messages import blocks_on_disk
 from transforms.telemetry.tally import Tally, merge, pack_bounded
 
@@ -52,10 +53,6 @@ KINDS = {
 
 _NUMBER = struct.Struct("<I")
 _ON_DISK = b"@"  # before the tag of an element whose body is on disk; no tag itself
-
-
-class OversizedElement(Exception):
-    """An element would be too large for some runner: a fault of this program, not of the data."""
 
 
 def tagged(tag: bytes, body: bytes = b"") -> bytes:

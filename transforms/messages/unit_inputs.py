@@ -13,6 +13,7 @@ import pyarrow as pa
 from transforms.arrow.columns import array
 from transforms.currents.paths import Unit
 from transforms.currents.repeats import unpack_answer
+from transforms.errors import AccountingError
 from transforms.evidence.links import unpack
 from transforms.identity.answers import ANSWERS
 from transforms.messages.elements import (
@@ -25,7 +26,6 @@ from transforms.messages.elements import (
     unnumbered,
     untagged,
 )
-from transforms.telemetry.tally import AccountingError
 
 
 @dataclasses.dataclass

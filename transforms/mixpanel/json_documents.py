@@ -17,6 +17,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.errors import DataError
+
 NO_PROPERTIES: dict[str, Any] = {}
 
 
@@ -89,7 +91,7 @@ _WORDS = {"null": None, "true": True, "false": False}
 _LEFT_OUT = object()
 
 
-class _NotJson(ValueError):
+class _NotJson(DataError):
     """No parser reads the text."""
 
 

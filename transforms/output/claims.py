@@ -17,35 +17,24 @@ from typing import Any
 
 import orjson
 
-from transforms.output.folder import (
-    CLAIM,
-    MANIFEST,
-    Refused,
-    own_sizes,
-    refuse_delivered,
-    refuse_foreign,
-    reports_agree,
-)
+from transforms.errors import Conflict, FolderTaken, OutputFolderError, StoreError
+from transforms.output.folder import CLAIM, MANIFEST, own_sizes, refuse_delivered, refuse_foreign, reports_agree
 from transforms.output.versions import differing, output_versions
 from transforms.settings import Settings
-from transforms.stores.store import Conflict, StoreError, is_temporary, join, patient, store_for
+from transforms.stores.store import is_temporary, join, patient, store_for
 
 FORMAT = 1
 # Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
 # What ``read_until`` leaves out shows in the digest of the files.
-_GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "thorough", "read_until"})
+_GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "read_whole_rows", "read_until"})
 _FAILED = "failed"  # in a claim: true where the run failed and its folder is free
 _CLEARING = "clearing"  # in a claim: a text of its own while its run removes what was there before
-_THOROUGH = "thorough"  # in a claim: true where pass 1 reads whole rows, whose evidence may be another
+_WHOLE_ROWS = "read_whole_rows"  # in a claim: true where pass 1 reads whole rows, whose evidence may be another
 _VERSIONS = "versions"  # in a claim: of what shapes bytes, by name; claims of older releases have none
 _CLEARING_SECONDS = 30.0  # without a sign of life from the run that clears; longer than it tries to delete
 _DELETING_SECONDS = 15.0
 _DELETED_AT_ONCE = 1_000
 _ATTEMPTS = 20
-
-
-class NotOurs(Exception):
-    """Another run took the folder while this one was at work."""
 
 
 def claim_digest(files_digest: str, settings: Settings) -> str:
@@ -71,8 +60,8 @@ def claim(
     folder whose run failed is free for any other. Of different runs that reach for a folder at once, one has it.
 
     Raises:
-        Refused: the folder holds a finished run, another run, files that are none of ours, or files that an equal run
-            wrote under other versions of what shapes their bytes.
+        OutputFolderError: the folder holds a finished run, another run, files that are none of ours, or files that an
+            equal run wrote under other versions of what shapes their bytes.
     """
     versions = output_versions()
     refuse_foreign(output)
@@ -91,27 +80,29 @@ def claim(
         published = None if overwrite or _CLEARING in held else store.get(join(output, MANIFEST))
         # Killed while it took the place of an equal run's, a run may have left its own reports: that is mended.
         if published is not None and not (is_equal and not reports_agree(output, published)):
-            raise Refused(f"{output} holds a finished run: choose another --output, or replace it with --overwrite")
+            raise OutputFolderError(
+                f"{output} holds a finished run: choose another --output, or replace it with --overwrite"
+            )
         other_versions = differing(held.get(_VERSIONS, {}), versions)
         # With --overwrite, an equal one that came between began when this one did.
         joins = is_equal and (not overwrite or (attempt > 0 and not other_versions))
         if held and not (joins or overwrite or held.get(_FAILED)):
-            raise Refused(
+            raise OutputFolderError(
                 f"{output} belongs to another run: [{held['command']}]; this one is [{command}] (or its input "
                 "files have changed since): choose another --output, or replace that run with --overwrite"
             )
         if joins and other_versions and _CLEARING not in held:
             _refuse_other_versions(output, *other_versions)
         own = theirs if joins else settings
-        if joins and held.get(_THOROUGH):
-            own = dataclasses.replace(own, thorough=True)
+        if joins and held.get(_WHOLE_ROWS):
+            own = dataclasses.replace(own, read_whole_rows=True)
         digest = claim_digest(their_files if joins else files_digest, own)
         body: dict[str, Any] = {"format": FORMAT, "digest": digest, "now": own.now, "command": command}
         body[_VERSIONS] = versions
         if own.read_until is not None:
             body["read_until"] = own.read_until
-        if own.thorough:
-            body[_THOROUGH] = True
+        if own.read_whole_rows:
+            body[_WHOLE_ROWS] = True
         try:
             if _CLEARING in held or (held and not is_equal) or (overwrite and not joins):
                 _take_over(output, body, held, version)
@@ -121,17 +112,17 @@ def claim(
             return digest, own
         except Conflict:
             continue  # somebody else was first: see who
-    raise Refused(f"{output} is claimed and freed by other runs all the time: choose another --output")
+    raise OutputFolderError(f"{output} is claimed and freed by other runs all the time: choose another --output")
 
 
 def _refuse_other_versions(output: str, theirs: str, ours: str) -> None:
     """A run goes on under other versions only where it has no files yet: some of each could differ in their bytes.
 
     Raises:
-        Refused: the folder has files of the run.
+        OutputFolderError: the folder has files of the run.
     """
     if any(not is_temporary(path) for path in own_sizes(output)):
-        raise Refused(
+        raise OutputFolderError(
             f"{output} holds files that this same run wrote with {theirs}; here is {ours}, which may write other "
             "bytes: go on with those versions, or write all of it again with --overwrite"
         )
@@ -146,13 +137,13 @@ def _read(path: str, content: bytes, overwrite: bool) -> dict[str, Any]:
     """A claim's figures; a place without conditional puts may hold a piece of one.
 
     Raises:
-        Refused: it holds none, and is not to be overwritten.
+        OutputFolderError: it holds none, and is not to be overwritten.
     """
     try:
         held: dict[str, Any] = orjson.loads(content)
     except ValueError:
         if not overwrite:
-            raise Refused(f"{path} is cut off: replace what was begun there with --overwrite") from None
+            raise OutputFolderError(f"{path} is cut off: replace what was begun there with --overwrite") from None
         held = {"digest": None, "now": 0, "command": "unknown", _FAILED: True}
     return held
 
@@ -161,7 +152,7 @@ def _check_conditions(output: str) -> None:
     """Some that speak S3's language take the condition of a put and do not mind it: runs would mix there unnoticed.
 
     Raises:
-        Refused: this store does so.
+        OutputFolderError: this store does so.
     """
     store, path = store_for(output), join(output, CLAIM)
     try:
@@ -170,7 +161,7 @@ def _check_conditions(output: str) -> None:
     except Conflict:
         return
     store.delete([path])
-    raise Refused(
+    raise OutputFolderError(
         f"{output}: this store writes over what it was asked to leave alone (If-None-Match), so two runs could mix "
         "there unnoticed: choose another store for --output"
     )
@@ -181,20 +172,20 @@ def begin_again(output: str, digest: str, keep: Iterable[str]) -> None:
     (relative paths). Where the claim says so already, an equal run has.
 
     Raises:
-        NotOurs: the folder is another run's by now.
+        FolderTaken: the folder is another run's by now.
     """
     for _ in range(_ATTEMPTS):
         found = store_for(output).load(join(output, CLAIM))
         held = orjson.loads(found[0]) if found else {}
         if found is None or held["digest"] != digest or _CLEARING in held:
             break
-        if held.get(_THOROUGH):
+        if held.get(_WHOLE_ROWS):
             return
         held.pop(_FAILED, None)
         with contextlib.suppress(Conflict):
-            _take_over(output, {**held, _THOROUGH: True}, held, found[1], keep)
+            _take_over(output, {**held, _WHOLE_ROWS: True}, held, found[1], keep)
             return
-    raise NotOurs(f"{output} was taken by another run while this one was at work: this one is not published")
+    raise FolderTaken(f"{output} was taken by another run while this one was at work: this one is not published")
 
 
 def _take_over(
@@ -263,13 +254,13 @@ def hold(output: str, digest: str) -> None:
     """Make sure that the folder is still this run's, and no other's for the taking.
 
     Raises:
-        NotOurs: it is not.
+        FolderTaken: it is not.
     """
     for _ in range(_ATTEMPTS):
         found = store_for(output).load(join(output, CLAIM))
         held = orjson.loads(found[0]) if found else {}
         if found is None or held["digest"] != digest or _CLEARING in held:
-            raise NotOurs(
+            raise FolderTaken(
                 f"{output} was taken by another run (--overwrite) while this one was at work: this one is not published"
             )
         if not held.pop(_FAILED, False):  # an equal one failed beside this one
@@ -277,7 +268,7 @@ def hold(output: str, digest: str) -> None:
         with contextlib.suppress(Conflict):
             _put(output, held, found[1])
             return
-    raise NotOurs(f"{output} is claimed and freed by other runs all the time: this one is not published")
+    raise FolderTaken(f"{output} is claimed and freed by other runs all the time: this one is not published")
 
 
 def release(output: str, digest: str) -> None:

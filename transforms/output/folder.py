@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import orjson
 
 from transforms.currents.paths import below
+from transforms.errors import OutputFolderError
 from transforms.stores.store import is_temporary, join, store_for
 
 MANIFEST = "_manifest.json"
@@ -22,10 +23,6 @@ _OWN = re.compile(
     rf"report\.(json|html)|({'|'.join(_LINES)})/part-\d+\.ndjson\.gz|({'|'.join(_TABLES)})/[a-z]+-\d+\.parquet"
     rf"|({'|'.join(_PLAN)})/part-\d+\.units"
 )
-
-
-class Refused(Exception):
-    """The output folder cannot be used; the message says why and what to do."""
 
 
 def own_sizes(output: str) -> dict[str, int]:
@@ -68,12 +65,12 @@ def refuse_foreign(output: str) -> None:
     """A folder with files of someone else's is never written into, nor cleared; the first is looked for, not all.
 
     Raises:
-        Refused: it has some, or is a file.
+        OutputFolderError: it has some, or is a file.
     """
     store = store_for(output)
     entry = store.entry(output)
     if entry is not None and not (store.remote and entry.size == 0):  # some tools mark a folder by an empty object
-        raise Refused(f"--output {output} is a file: name a folder")
+        raise OutputFolderError(f"--output {output} is a file: name a folder")
     if not store.is_folder(output):
         return
     prefix = len(join(output, ""))
@@ -88,7 +85,7 @@ def refuse_foreign(output: str) -> None:
                 or is_temporary(name)
                 or marks_folder
             ):
-                raise Refused(
+                raise OutputFolderError(
                     f"{output} holds [{name}], which is not a run's: choose an empty or new folder for --output"
                 )
 
@@ -97,10 +94,10 @@ def refuse_delivered(output: str) -> None:
     """A run that was delivered, or begun to be, is not replaced: its ledger says what of it is in Mixpanel.
 
     Raises:
-        Refused: it was.
+        OutputFolderError: it was.
     """
     if store_for(output).is_folder(join(output, DELIVERY.rstrip("/"))):
-        raise Refused(
+        raise OutputFolderError(
             f"{output} has a {DELIVERY}, which says what of this run is in Mixpanel already: choose another --output"
         )
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from transforms.currents.listing import Export
 from transforms.currents.paths import Unit
-from transforms.stores.store import StoreError, join, store_for
+from transforms.errors import StoreError
+from transforms.stores.store import join, store_for
 
 FOLDER = "_plan"
 INLINE_BYTES = 1_000_000

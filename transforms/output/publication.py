@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from transforms.output.claims import FORMAT, NotOurs, hold
+from transforms.errors import Conflict, FolderTaken
+from transforms.output.claims import FORMAT, hold
 from transforms.output.folder import MANIFEST, REPORTS, own_sizes, reports_agree, sweep
-from transforms.stores.store import Conflict, join, store_for
+from transforms.stores.store import join, store_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ def finish(output: str, digest: str, files: Sequence[Written], reports: dict[str
     that stands there names the reports beside it.
 
     Raises:
-        NotOurs: the folder is another run's by now.
+        FolderTaken: the folder is another run's by now.
         Conflict: a file is not what this run wrote.
     """
     store = store_for(output)
@@ -119,10 +120,10 @@ def _prove(output: str, digest: str, files: Sequence[Written], body: builtins.by
     try:
         hold(output, digest)
         _check_sizes(output, files, {path[prefix:]: size for path, size in own_sizes(output).items()})
-    except (Conflict, NotOurs) as error:
+    except (Conflict, FolderTaken) as error:
         if store.get(join(output, MANIFEST)) == body:
             store.delete([join(output, MANIFEST)])
-        raise NotOurs(str(error)) from error
+        raise FolderTaken(str(error)) from error
 
 
 def _is_of(body: bytes, files: Sequence[Written]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from transforms.currents import catalog
+from transforms.errors import AccountingError
 from transforms.messages.elements import process_key
 from transforms.output.publication import Written, finish
 from transforms.report import file_gaps, not_read
@@ -17,7 +18,7 @@ from transforms.report.identity_warnings import counted, identity_warnings
 from transforms.report.page import render
 from transforms.report.policies import in_order, policy_warnings
 from transforms.settings import Plan, Settings
-from transforms.telemetry.tally import EXAMPLES, AccountingError, Tally, check_rejects, check_sum, in_turn
+from transforms.telemetry.tally import EXAMPLES, Tally, check_rejects, check_sum, in_turn
 from transforms.vocabulary.rows import OUTCOMES
 
 

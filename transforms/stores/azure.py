@@ -14,6 +14,7 @@ from typing import Any
 from azure.core import MatchConditions, exceptions
 from azure.storage.blob import ContainerClient
 
+from transforms.errors import StoreUnavailable
 from transforms.stores.objects import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -22,7 +23,6 @@ from transforms.stores.objects import (
     Meaning,
     ObjectStore,
 )  # fmt: skip
-from transforms.stores.store import Denied
 
 _CURE = (
     "set AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or run [az login], or give "
@@ -40,7 +40,7 @@ def open_bucket(name: str) -> ObjectStore:
     """The store of one container, named ACCOUNT/CONTAINER.
 
     Raises:
-        Denied: the connection string is of another account.
+        StoreUnavailable: the connection string is of another account.
     """
     return ObjectStore(_AzureContainer(name))
 
@@ -62,9 +62,9 @@ class _AzureContainer(Bucket):
             try:
                 self._client = ContainerClient.from_connection_string(text, container, **settings)
             except ValueError as error:
-                raise Denied(f"AZURE_STORAGE_CONNECTION_STRING is none: {_CURE}") from error
+                raise StoreUnavailable(f"AZURE_STORAGE_CONNECTION_STRING is none: {_CURE}") from error
             if self._client.account_name not in (None, account):
-                raise Denied(
+                raise StoreUnavailable(
                     f"{self.root}: AZURE_STORAGE_CONNECTION_STRING is of the account {self._client.account_name}: set "
                     f"that of {account}, or mend the path"
                 )

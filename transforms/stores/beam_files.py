@@ -16,14 +16,15 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadat
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError
+from transforms.errors import Conflict, DataChanged, StoreError, StoreUnavailable
+from transforms.stores.store import Entry
 
 
 class BeamStore:
     """A scheme that Beam knows as a ``Store``; a version is the time of the last change, in seconds, with the size.
 
     Raises:
-        Denied: Beam does not know it.
+        StoreUnavailable: Beam does not know it.
     """
 
     remote = True
@@ -36,7 +37,7 @@ class BeamStore:
             self._has_folders = bool(FileSystems.get_filesystem(f"{scheme}://").has_dirs())
         except (ValueError, BeamIOError) as error:
             why = next((str(cause) for cause in _causes(error) if not isinstance(cause, BeamIOError)), str(error))
-            raise Denied(
+            raise StoreUnavailable(
                 f"{scheme}:// is not a store that this program or Beam can reach: use gs://, s3://, azfs:// or a local "
                 f"folder ({' '.join(why.split())[:200]})"
             ) from error
@@ -60,14 +61,14 @@ class BeamStore:
         """The whole content.
 
         Raises:
-            Changed: the file is gone, or was written since it was listed, or while it was read.
+            DataChanged: the file is gone, or was written since it was listed, or while it was read.
         """
         before = self._status(entry.path)
         content = None if before is None else self._content(entry.path)
         if content is None:
-            raise Changed(f"{entry.path} was there when the run began and is gone now: run again")
+            raise DataChanged(f"{entry.path} was there when the run began and is gone now: run again")
         if not before == entry == self._status(entry.path) or len(content) != entry.size:
-            raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
+            raise DataChanged(f"{entry.path} changed while the run was reading it: run again when it is whole")
         return content
 
     def get(self, path: str) -> bytes | None:
@@ -185,11 +186,13 @@ def _tell_hdfs() -> None:
     """Beam takes an HDFS cluster's address as options; environments reach every worker, options of ours would not.
 
     Raises:
-        Denied: it is not in the environment.
+        StoreUnavailable: it is not in the environment.
     """
     address = {name: os.environ.get(name.upper(), "") for name in ("hdfs_host", "hdfs_port", "hdfs_user")}
     if missing := [name.upper() for name, value in address.items() if not value]:
-        raise Denied(f"hdfs:// needs {', '.join(missing)} in the environment: the address of WebHDFS, and a user")
+        raise StoreUnavailable(
+            f"hdfs:// needs {', '.join(missing)} in the environment: the address of WebHDFS, and a user"
+        )
     FileSystems.set_options(PipelineOptions.from_dictionary(address))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from transforms.errors import RunError
+
 # A machine without credentials is not to look for a metadata server for twenty seconds.
 os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")
 os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
@@ -22,6 +24,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from transforms.errors import StoreUnavailable
 from transforms.stores.objects import (
     CONNECT_SECONDS,
     CONNECTIONS,
@@ -31,7 +34,6 @@ from transforms.stores.objects import (
     Meaning,
     ObjectStore,
 )  # fmt: skip
-from transforms.stores.store import Denied
 
 # A raw download that is cut off comes as urllib3's own error.
 _CUT = (
@@ -53,13 +55,13 @@ def open_bucket(name: str) -> ObjectStore:
     """The store of one bucket.
 
     Raises:
-        Denied: there are no credentials, or no bucket can have that name.
+        StoreUnavailable: there are no credentials, or no bucket can have that name.
     """
     return ObjectStore(_GcsBucket(name))
 
 
-class _NoBucket(Exception):
-    pass
+class _NoBucket(RunError):
+    """A listing found no bucket; ``explain`` has the words for it."""
 
 
 class _GcsBucket(Bucket):
@@ -71,7 +73,7 @@ class _GcsBucket(Bucket):
         try:
             self._bucket = self._client.bucket(name)
         except ValueError as error:
-            raise Denied(f"there is no bucket {self.root}: {str(error).rstrip('.')}") from error
+            raise StoreUnavailable(f"there is no bucket {self.root}: {str(error).rstrip('.')}") from error
 
     def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]:
         listing = self._client.list_blobs(
@@ -139,7 +141,7 @@ class _GcsBucket(Bucket):
 def _client() -> storage.Client:
     if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
         if not emulator.startswith(("http://", "https://")):
-            raise Denied(f"STORAGE_EMULATOR_HOST={emulator} is not an address: write http://{emulator}")
+            raise StoreUnavailable(f"STORAGE_EMULATOR_HOST={emulator} is not an address: write http://{emulator}")
         client = storage.Client(project="emulator", credentials=AnonymousCredentials())
     else:
         try:
@@ -148,7 +150,7 @@ def _client() -> storage.Client:
             wrong = ""
             if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
                 wrong = f" ({' '.join(str(error).split())[:200]})"
-            raise Denied(f"no credentials for Google Cloud Storage (gs://){wrong}: {_CURE}") from error
+            raise StoreUnavailable(f"no credentials for Google Cloud Storage (gs://){wrong}: {_CURE}") from error
         client = storage.Client(project=project or "none", credentials=credentials)
     for scheme in ("https://", "http://"):
         client._http.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))

@@ -7,11 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transforms.stores.store import StoreError
-
-
-class Unfinished(Exception):
-    """A page says that others follow, and gives no way to get them; the message continues «the service …»."""
+from transforms.errors import StoreError
 
 
 class WholeListing:

@@ -8,7 +8,8 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 
-from transforms.stores.store import TEMPORARY_SUFFIX, Changed, Conflict, Denied, Entry, StoreError, loaded
+from transforms.errors import Conflict, DataChanged, StoreError, StoreUnavailable
+from transforms.stores.store import TEMPORARY_SUFFIX, Entry, loaded
 from transforms.stores.symbolic_links import Links
 
 _DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
@@ -79,7 +80,7 @@ class LocalStore:
         """The whole content.
 
         Raises:
-            Changed: the file is gone, or was written since it was listed, or while it was read.
+            DataChanged: the file is gone, or was written since it was listed, or while it was read.
         """
         try:
             # Python's own files ask the system for as much again, which counts where exports are many small files.
@@ -91,14 +92,14 @@ class LocalStore:
             finally:
                 os.close(descriptor)
         except FileNotFoundError as error:
-            raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
+            raise DataChanged(f"{entry.path} was there when the run began and is gone now: run again") from error
         except OSError as error:
             raise _failure("read", entry.path, error) from error
         if (
             not _version(before) == _version(after) == entry.version
             or not before.st_size == after.st_size == len(content) == entry.size
         ):
-            raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
+            raise DataChanged(f"{entry.path} changed while the run was reading it: run again when it is whole")
         return content
 
     def get(self, path: str) -> bytes | None:
@@ -177,7 +178,7 @@ class LocalStore:
 
 
 def _failure(act: str, path: str, error: OSError) -> StoreError:
-    kind = Denied if error.errno in _DENIALS else StoreError
+    kind = StoreUnavailable if error.errno in _DENIALS else StoreError
     return kind(f"cannot {act} {path}: {error.strerror}")
 
 

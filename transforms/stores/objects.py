@@ -17,8 +17,9 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from google.api_core.exceptions import RetryError
 from google.api_core.retry import Retry
 
-from transforms.stores.listings import Unfinished, WholeListing
-from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, loaded, patience
+from transforms.errors import Conflict, DataChanged, IncompleteListing, StoreError, StoreUnavailable
+from transforms.stores.listings import WholeListing
+from transforms.stores.store import Entry, loaded, patience
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ class ObjectStore:
             return None
         try:
             found = self._call("look at", path, functools.partial(self._bucket.head, key))
-        except _Missing:
+        except _ObjectMissing:
             return None
         return Entry(path, *found[1:])
 
@@ -131,7 +132,7 @@ class ObjectStore:
         """The whole content.
 
         Raises:
-            Changed: the object is gone, or is not the version that was listed.
+            DataChanged: the object is gone, or is not the version that was listed.
         """
         try:
             read = functools.partial(self._bucket.read, self._key(entry.path), entry.version)
@@ -139,11 +140,13 @@ class ObjectStore:
                 content = self._call("read", entry.path, read)
                 if len(content) == entry.size:
                     return content
-        except (_Missing, _Refuted) as error:
+        except (_ObjectMissing, _PreconditionFailed) as error:
             if self.entry(entry.path) is None:
-                raise Changed(f"{entry.path} was there when the run began and is gone now: run again") from error
-            raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole") from error
-        raise Changed(f"{entry.path} changed while the run was reading it: run again when it is whole")
+                raise DataChanged(f"{entry.path} was there when the run began and is gone now: run again") from error
+            raise DataChanged(
+                f"{entry.path} changed while the run was reading it: run again when it is whole"
+            ) from error
+        raise DataChanged(f"{entry.path} changed while the run was reading it: run again when it is whole")
 
     def get(self, path: str) -> bytes | None:
         """The content of a small object as it is now; None where there is none."""
@@ -165,9 +168,9 @@ class ObjectStore:
         try:
             self._call("write", path, functools.partial(self._bucket.create, self._key(path), data))
             return True
-        except _Missing as error:
+        except _ObjectMissing as error:
             raise self._no_bucket(path) from error
-        except _Refuted as error:
+        except _PreconditionFailed as error:
             if not self._holds(path, data):
                 raise Conflict(
                     f"{path} holds other bytes than this run would write: is another run writing here?"
@@ -182,8 +185,8 @@ class ObjectStore:
         """
         try:
             self._call("write", path, functools.partial(self._bucket.replace, self._key(path), data, version))
-        except (_Refuted, _Missing) as error:
-            if version is None and isinstance(error, _Missing):
+        except (_PreconditionFailed, _ObjectMissing) as error:
+            if version is None and isinstance(error, _ObjectMissing):
                 raise self._no_bucket(path) from error
             if not self._holds(path, data):
                 raise Conflict(f"{path} was changed by somebody else meanwhile") from error
@@ -204,12 +207,12 @@ class ObjectStore:
         return path.rstrip("/")
 
     def _delete(self, keys: Sequence[str]) -> None:
-        with contextlib.suppress(_Missing):
+        with contextlib.suppress(_ObjectMissing):
             self._call("delete", f"{self._bucket.root}/{keys[0]}", functools.partial(self._bucket.delete, keys))
 
-    def _no_bucket(self, path: str) -> Denied:
+    def _no_bucket(self, path: str) -> StoreUnavailable:
         # A name that is to be new cannot be missing: what is missing is the bucket.
-        return Denied(f"cannot write {path}: there is no bucket {self._bucket.root}: mend its name")
+        return StoreUnavailable(f"cannot write {path}: there is no bucket {self._bucket.root}: mend its name")
 
     def _holds(self, path: str, data: bytes) -> bool:
         entry = self.entry(path)
@@ -246,32 +249,32 @@ class ObjectStore:
         except RetryError as error:
             cause = error.cause or error
             raise StoreError(f"cannot {act} {path}: {_one_line(cause)} (tried for {deadline:.0f} s)") from error
-        except Unfinished as error:
+        except IncompleteListing as error:
             raise StoreError(f"cannot {act} {path}: {self._bucket.root} {error}") from error
         except StoreError:
             raise
         except Exception as error:
             found = meaning(error)
             if found is Meaning.MISSING:
-                raise _Missing(path) from error
+                raise _ObjectMissing(path) from error
             if found is Meaning.CONFLICT:
-                raise _Refuted(path) from error
+                raise _PreconditionFailed(path) from error
             if found is Meaning.REFUSED:
-                raise Denied(f"cannot {act} {path}: {self._bucket.explain(error)}") from error
+                raise StoreUnavailable(f"cannot {act} {path}: {self._bucket.explain(error)}") from error
             if found is Meaning.PASSING:
-                raise Denied(
+                raise StoreUnavailable(
                     f"cannot {act} {path}: mend the path, or the endpoint in the environment: no host has the name "
                     f"({_one_line(error)})"
                 ) from error
             raise StoreError(f"cannot {act} {path}: {_one_line(error)}") from error
 
 
-class _Missing(StoreError):
-    pass
+class _ObjectMissing(StoreError):
+    """There is no object of that name."""
 
 
-class _Refuted(StoreError):
-    pass
+class _PreconditionFailed(StoreError):
+    """The name is taken, or what stands there is another version than the one that was to be replaced."""
 
 
 def _names_no_host(error: BaseException) -> bool:

@@ -6,7 +6,8 @@ import os
 import re
 from urllib.parse import urlsplit
 
-from transforms.stores.store import FORMS, SCHEMES, Denied
+from transforms.errors import StoreUnavailable
+from transforms.stores.store import FORMS, SCHEMES
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/*)(.*)", re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:(?:[\\/]|\Z)")
@@ -24,11 +25,11 @@ def place(text: str) -> str:
     ('/exports', 'gs://bucket/exports', 'exports/$a')
 
     Raises:
-        Denied: nobody means what it says: one slash after the scheme or none, a drive letter, a variable that no shell
-            has replaced, a web address.
+        StoreUnavailable: nobody means what it says: one slash after the scheme or none, a drive letter, a variable
+            that no shell has replaced, a web address.
     """
     if _DRIVE.match(text):
-        raise Denied(
+        raise StoreUnavailable(
             f"{text} begins with a drive letter: inside WSL write /mnt/{text[0].lower()}/{_forward(text[2:])}, "
             "in a container the path at which the folder is mounted"
         )
@@ -36,15 +37,15 @@ def place(text: str) -> str:
     if scheme.lower() not in _KNOWN:
         return _local(text)
     if scheme.lower() in ("http", "https"):
-        raise Denied(_web(text))
+        raise StoreUnavailable(_web(text))
     if scheme == "file":
         if len(slashes) not in (1, 3):  # file:/x is what Java writes, file:///x the standard
-            raise Denied(f"{text}: write file:///{rest.lstrip('/')}, or the path alone")
+            raise StoreUnavailable(f"{text}: write file:///{rest.lstrip('/')}, or the path alone")
         return f"/{rest}"
     if slashes != "//" or (scheme != scheme.lower() and scheme.lower() in SCHEMES):
         form = FORMS.get(scheme.lower(), f"{scheme.lower()}://")
         meant = f"{scheme.lower()}://{rest}" if scheme.lower() not in FORMS else form
-        raise Denied(f"{text}: write {meant}")
+        raise StoreUnavailable(f"{text}: write {meant}")
     if scheme in ("s3", "gs") and _VARIABLE.match(rest):
         raise _unset(text, _VARIABLE.match(rest))
     return text
@@ -60,9 +61,9 @@ def _local(text: str) -> str:
     return text
 
 
-def _unset(text: str, variable: re.Match[str] | None) -> Denied:
+def _unset(text: str, variable: re.Match[str] | None) -> StoreUnavailable:
     name = variable[0] if variable else ""
-    return Denied(
+    return StoreUnavailable(
         f"{text}: no shell has put a value in the place of {name}: write it in double quotes or none, set the "
         f"variable, or write ./{text} for a folder of that name"
         if "://" not in text

@@ -23,7 +23,7 @@ def read_all(entries: Iterable[Entry], concurrency: int) -> Iterator[bytes]:
     """The contents of files, in their order; up to ``concurrency`` reads of a process are under way at once.
 
     Raises:
-        Changed: a file is not the one that was listed.
+        DataChanged: a file is not the one that was listed.
     """
     under_way: deque[tuple[int, Future[bytes]]] = deque()
     ahead = 0

@@ -15,7 +15,7 @@ from botocore.client import Config
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from transforms.stores.listings import Unfinished
+from transforms.errors import IncompleteListing, StoreUnavailable
 from transforms.stores.objects import (
     CONNECT_SECONDS,
     CONNECTIONS,
@@ -25,7 +25,6 @@ from transforms.stores.objects import (
     Meaning,
     ObjectStore,
 )  # fmt: skip
-from transforms.stores.store import Denied
 
 _CURE = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role that may read the "
@@ -65,7 +64,7 @@ def open_bucket(name: str) -> ObjectStore:
     """The store of one bucket.
 
     Raises:
-        Denied: AWS_PROFILE, AWS_DEFAULT_REGION or AWS_ENDPOINT_URL names none.
+        StoreUnavailable: AWS_PROFILE, AWS_DEFAULT_REGION or AWS_ENDPOINT_URL names none.
     """
     return ObjectStore(_S3Bucket(name))
 
@@ -85,9 +84,9 @@ class _S3Bucket(Bucket):
         try:
             self._client: Any = boto3.session.Session().client("s3", config=settings)
         except _NO_CREDENTIALS as error:
-            raise Denied(f"no credentials for S3 (s3://): {error}; {_CURE}") from error
+            raise StoreUnavailable(f"no credentials for S3 (s3://): {error}; {_CURE}") from error
         except (ValueError, exceptions.BotoCoreError) as error:
-            raise Denied(
+            raise StoreUnavailable(
                 f"cannot open {self.root}: {error}: mend AWS_ENDPOINT_URL (http://HOST:PORT) or AWS_DEFAULT_REGION"
             ) from error
 
@@ -112,7 +111,7 @@ class _S3Bucket(Bucket):
         ]  # fmt: skip
         following = found.get("NextContinuationToken")
         if is_cut and not following:
-            raise Unfinished("says that its listing goes on, and not where (no NextContinuationToken)")
+            raise IncompleteListing("says that its listing goes on, and not where (no NextContinuationToken)")
         return page, following if is_cut else None
 
     def head(self, key: str) -> Listed:

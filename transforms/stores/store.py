@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+from transforms.errors import DataChanged, StoreError, StoreUnavailable
+
 TEMPORARY_SUFFIX = ".unpublished"
 _ACCESS_POINT = re.compile(r"arn:[\w-]+:s3[\w-]*:.*:accesspoint\Z")
 
@@ -29,22 +31,6 @@ class Entry(NamedTuple):
     size: int
     version: str
     archived: str = ""
-
-
-class StoreError(Exception):
-    """A file cannot be read or written; the message names it and the cure."""
-
-
-class Denied(StoreError):
-    """A place that may not be used as it was named: no permission, a file for a folder, a store that is not known."""
-
-
-class Changed(StoreError):
-    """A file is not the one that was listed."""
-
-
-class Conflict(StoreError):
-    """A name that was to be written holds other bytes: another run is writing here."""
 
 
 class Store(Protocol):
@@ -94,20 +80,20 @@ def store_for(path: str) -> Store:
     """The store that holds a path, one for each bucket in a process.
 
     Raises:
-        Denied: no store of this kind is known, its client is not installed, or it finds no credentials.
+        StoreUnavailable: no store of this kind is known, its client is not installed, or it finds no credentials.
     """
     scheme, separator, rest = path.partition("://")
     if not separator or scheme == "file":
         return _local()
     if scheme in FORMS:
-        raise Denied(f"{path}: write {FORMS[scheme]} instead of {scheme}://")
+        raise StoreUnavailable(f"{path}: write {FORMS[scheme]} instead of {scheme}://")
     if scheme not in SCHEMES:
         return _by_beam(scheme)
     parts = rest.split("/")
     # An access point's ARN has a slash before its name: s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/KEY.
     depth = 2 if scheme == "azfs" or (scheme == "s3" and _ACCESS_POINT.match(parts[0])) else 1
     if len(parts) < depth or not all(parts[:depth]):
-        raise Denied(f"{path} names no {'container' if depth == 2 else 'bucket'}: write {_whole(scheme)}")
+        raise StoreUnavailable(f"{path} names no {'container' if depth == 2 else 'bucket'}: write {_whole(scheme)}")
     return _remote(scheme, "/".join(parts[:depth]))
 
 
@@ -158,7 +144,7 @@ def _remote(scheme: str, bucket: str) -> Store:
     except ImportError as error:
         extra = {"s3": "s3", "azfs": "azure"}.get(scheme)
         cure = f"'.[{extra}]'" if extra else "."
-        raise Denied(f"{scheme}:// needs the package {error.name}: pip install {cure}") from error
+        raise StoreUnavailable(f"{scheme}:// needs the package {error.name}: pip install {cure}") from error
 
 
 def _module(name: str) -> Any:
@@ -181,7 +167,7 @@ def loaded(store: Store, path: str) -> tuple[bytes, str] | None:
             return None
         try:
             return store.read(entry), entry.version
-        except Changed:
+        except DataChanged:
             continue
     raise StoreError(f"cannot read {path}: something keeps writing it")
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from transforms.errors import AccountingError, TooManyRejects
+
 Tally = dict[str, Any]
 
 EXAMPLES = 20
@@ -24,10 +26,6 @@ _NAMES_KEPT = 100
 _TYPES_KEPT = 1_000
 _OTHERS = "(others)"
 _TALLY_BYTES = 4_000_000
-
-
-class AccountingError(Exception):
-    """Figures that must agree do not: something was lost or doubled on the way. Nothing is published then."""
 
 
 def merge(into: Tally, other: Tally, *, maxima: bool = True) -> Tally:
@@ -138,10 +136,6 @@ def check_rejects(total: Tally, limit: float) -> None:
         f"{what} are rejected or lost, more than --max_reject_share {limit:g} allows; "
         "mend the export, leave files out with --skip, or raise the limit:\n" + "\n".join(lines)
     )
-
-
-class TooManyRejects(Exception):
-    """More rows are unfit than ``--max_reject_share`` allows, or all are."""
 
 
 def _files(number: int) -> str:

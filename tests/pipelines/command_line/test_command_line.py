@@ -306,10 +306,11 @@ def test_a_fault_of_the_program_is_one_line_too(
 def test_an_error_of_a_worker_process_is_told_like_any_other() -> None:
     text = (
         "Traceback (most recent call last):\n  File \"x.py\", line 1, in process\n"
-        "transforms.telemetry.tally.TooManyRejects: 2% of 10 rows:\n  not_avro: 3, e.g. a: b\n\n"
+        "transforms.errors.TooManyRejects: 2% of 10 rows:\n  not_avro: 3, e.g. a: b\n\n"
         "During handling of the above exception, another exception occurred:\n\n"
         "Traceback (most recent call last):\n  File \"y.py\", line 2, in run\n"
-        "RuntimeError: transforms.telemetry.tally.TooManyRejects: 2% of 10 rows:\n  not_avro: 3, e.g. a: b "
+        "RuntimeError: transforms.errors.TooManyRejects: [currents-to-mixpanel: TooManyRejects] "
+        "2% of 10 rows:\n  not_avro: 3, e.g. a: b "
         "[while running 'Publish/PublishRun']\n\n"
     )  # fmt: skip
     assert cause(RuntimeError(text)) == "2% of 10 rows:\n  not_avro: 3, e.g. a: b"

@@ -17,6 +17,7 @@ from pipelines.sample_export import __main__ as sample_export
 from tests.commands.deliveries import write_run
 from tests.commands.whole_run import ROOT
 from tests.exports.small_exports import NOW, avro, path, rows, write
+from transforms.errors import AccountingError, TooManyRejects
 from transforms.vocabulary.rows import OUTCOMES
 
 Main = Callable[[Sequence[str]], int]
@@ -142,10 +143,10 @@ def test_a_run_tells_its_counts_where_it_is_published_and_none_where_a_limit_was
 
 
 def test_a_message_of_a_limit_is_told_from_one_that_quotes_it() -> None:
-    assert passes_limit(
-        "Traceback …\nRuntimeError: transforms.telemetry.tally.TooManyRejects: 2% [while running 'Publish']"
-    )
-    assert not passes_limit("transforms.telemetry.tally.AccountingError: units: [8] were cut [while running 'Publish']")
+    step = " [while running 'Publish']"
+    assert passes_limit(f"Traceback …\nRuntimeError: {TooManyRejects('2%' + step)}")
+    assert passes_limit(TooManyRejects("2%"))
+    assert not passes_limit(f"RuntimeError: {AccountingError('units: [8] were cut, TooManyRejects: [5]' + step)}")
     assert not passes_limit("TooManyRejects: of somebody else")
     assert not passes_limit(KeyError("TooManyRejects"))
 

@@ -138,7 +138,7 @@ def test_steps_that_run_here_may_use_files_of_here(
         assert "gs://, s3://, azfs://" in message
         parsed(runner, *more, SETUP, "--skip=in/a.avro")  # a name, not a place
     # Where steps run elsewhere, or the run cannot be made again, pass 1 reads all columns at once.
-    assert found.settings.thorough == (runner != DIRECT)
+    assert found.settings.read_whole_rows == (runner != DIRECT)
 
 
 def test_a_local_path_in_another_form_is_one_too(capsys: pytest.CaptureFixture[str]) -> None:

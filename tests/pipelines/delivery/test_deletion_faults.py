@@ -31,7 +31,7 @@ from tests.servers.emulators import Emulator, upload
 from tests.servers.mixpanel_project import MixpanelProject
 from tests.servers.mixpanel_stand_in import AFTER, BEFORE, Faults, StandIn, stand_in
 from transforms.delivery.lease import acquire
-from transforms.delivery.sender import Stopped
+from transforms.errors import DeliveryStopped
 from transforms.stores.store import join, store_for
 
 API = "/api/app/data-deletions/v3.0"
@@ -148,7 +148,7 @@ def test_deletions_wait_for_nobody_beside_them_and_stop_when_they_are_taken_for_
     assert (held.status, "another delivery of this run is at work" in held.err, asked(deletion_server)) == (2, True, [])
     LeaseCheck(lease)()
     lease.lost.set()
-    with pytest.raises(Stopped, match="took this one for dead"):
+    with pytest.raises(DeliveryStopped, match="took this one for dead"):
         LeaseCheck(lease)()
     lease.release()
 

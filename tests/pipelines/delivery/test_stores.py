@@ -18,8 +18,9 @@ from tests.pipelines.delivery.test_delivery import refuses_poison
 from tests.servers.emulators import Emulator, upload
 from tests.servers.mixpanel_stand_in import Faults, StandIn, stand_in
 from transforms.delivery import lease
-from transforms.delivery.lease import Held, acquire
+from transforms.delivery.lease import acquire
 from transforms.delivery.ledger import Refusal, Settled, read_state
+from transforms.errors import DeliveryAtWork
 from transforms.stores.store import join, store_for
 
 
@@ -77,7 +78,7 @@ def test_a_lease_that_stands_still_for_a_minute_is_taken_over(tmp_path: Path, mo
 def test_a_lease_that_beats_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = str(tmp_path / "ledger")
     first = held_elsewhere(monkeypatch, folder)
-    with pytest.raises(Held, match="another delivery of this run"):
+    with pytest.raises(DeliveryAtWork, match="another delivery of this run"):
         acquire(folder, lambda seconds: first._put(released=False))
     first.release()
     never: list[Any] = []
@@ -88,7 +89,7 @@ def test_a_lease_that_beats_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_lease_of_a_living_process_of_this_machine_is_held_at_once(tmp_path: Path) -> None:
     folder, never = str(tmp_path / "ledger"), []  # type: ignore[var-annotated]
     first = acquire(folder)
-    with pytest.raises(Held):
+    with pytest.raises(DeliveryAtWork):
         acquire(folder, never.append)
     assert not never
     first.release()
@@ -106,7 +107,7 @@ def test_a_clock_that_is_set_makes_no_living_delivery_a_dead_one(
         # What psutil adds to the ticks since the machine began moves with its clock.
         monkeypatch.setattr(psutil.Process, "create_time", lambda self, now=now: now)
         assert first.is_fresh()
-        with pytest.raises(Held):
+        with pytest.raises(DeliveryAtWork):
             acquire(folder, never.append)
     assert not never
     first.release()
@@ -138,7 +139,7 @@ def test_who_waits_for_a_lease_counts_what_it_waited_and_not_the_clock(
         if len(beats) == 30:
             first._put(released=False)
 
-    with pytest.raises(Held):
+    with pytest.raises(DeliveryAtWork):
         acquire(folder, sleep)
     assert len(beats) == 30
     monkeypatch.undo()

@@ -14,9 +14,10 @@ import pytest
 from pipelines import currents_to_mixpanel as command
 from pipelines.command_line.failures import job_cause
 from pipelines.command_line.runner_options import DATAFLOW, FLINK, PORTABLE, PRISM
-from pipelines.command_line.runners import Submission, Unreachable, check_answers
+from pipelines.command_line.runners import Submission, check_answers
 from pipelines.launch import remote
 from tests.pipelines.command_line.test_runners import SETUP, STORES
+from transforms.errors import EndpointUnreachable
 from transforms.messages import elements
 from transforms.report import figures
 
@@ -45,7 +46,7 @@ def test_an_endpoint_that_does_not_answer_is_said_in_time() -> None:
         for caller in waiting:
             caller.setblocking(False)
             caller.connect_ex(address)
-        with pytest.raises(Unreachable, match="no answer"):
+        with pytest.raises(EndpointUnreachable, match="no answer"):
             check_answers(Submission(PORTABLE, {"job_endpoint": f"127.0.0.1:{address[1]}"}), seconds=1)
         for caller in waiting:
             caller.close()
@@ -85,8 +86,8 @@ def test_where_to_look(runner: str, given: dict[str, Any], expected: str | None)
 
 
 def test_what_a_failed_job_says() -> None:
-    told = "Traceback …\ntransforms.accounting.TooManyRejects: 2% of 10 rows:\n  a: 3\n\nRuntimeError: transforms."
-    told += "accounting.TooManyRejects: 2% of 10 rows:\n  a: 3 [while running 'Publish/PublishRun']\n\n"
+    told = "Traceback …\na.b.TooManyRejects: 2% of 10 rows:\n  a: 3\n\nRuntimeError: a.b.TooManyRejects: "
+    told += "[currents-to-mixpanel: TooManyRejects] 2% of 10 rows:\n  a: 3 [while running 'Publish/PublishRun']\n\n"
     assert job_cause(told) == "2% of 10 rows:\n  a: 3"
     assert job_cause("java.lang.OutOfMemoryError: heap\n\n") == "java.lang.OutOfMemoryError: heap"
     assert job_cause("") == ""

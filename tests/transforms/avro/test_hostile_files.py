@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.command_line.failures import worker_lost
-from pipelines.command_line.options import UsageError, parse
+from pipelines.command_line.options import parse
 from pipelines.launch import local
 from tests.commands.whole_run import ROOT, read_output, run_in_process
 from tests.exports.mutants import number
@@ -22,6 +22,7 @@ from transforms.avro import decode as decode_module
 from transforms.avro.codecs import CODECS, TooLarge, decompress
 from transforms.avro.container import Container, Damage, read_container
 from transforms.avro.decode import Chunk, decode
+from transforms.errors import UsageError
 from transforms.telemetry import progress
 
 EMPTY: dict[str, Any] = {"type": "record", "name": "Nothing", "fields": []}

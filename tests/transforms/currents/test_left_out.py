@@ -11,7 +11,7 @@ from tests.servers.emulators import Emulator
 from transforms.currents import listing
 from transforms.currents.left_out import Kind, LeftOut, kind_of
 from transforms.currents.listing import discover, survey
-from transforms.currents.paths import NoFiles, UnfitInput
+from transforms.errors import InputError, NoFilesFound
 from transforms.report import not_read
 from transforms.stores.store import Entry, join, store_for
 
@@ -110,7 +110,7 @@ def test_files_that_look_like_exports_are_warned_of_with_an_example(tmp_path: Pa
 
 def test_an_input_of_nothing_but_such_files_says_so(tmp_path: Path) -> None:
     make(tmp_path, "_x/a.avro", "c.avro.gz", "d.avro.gz")
-    with pytest.raises(NoFiles, match=r"holds no \.avro file; 1 there: its name.*; 2 there: looks like an export"):
+    with pytest.raises(NoFilesFound, match=r"holds no \.avro file; 1 there: its name.*; 2 there: looks like an export"):
         listed(tmp_path)
 
 
@@ -138,7 +138,7 @@ def test_skip_takes_globs(tmp_path: Path) -> None:
         "y/a.avro",
         "y/b.avro",
     ]
-    with pytest.raises(NoFiles, match=r"--skip z\*\.avro is none of the files found"):
+    with pytest.raises(NoFilesFound, match=r"--skip z\*\.avro is none of the files found"):
         listed(tmp_path / "in", skip=("z*.avro", "a.*"))
 
 
@@ -158,7 +158,7 @@ def test_a_date_without_an_hour_is_the_whole_day(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", ["since", "until"])
 def test_a_limit_inside_such_a_day_is_refused_by_name(limit: str, tmp_path: Path) -> None:
     make(tmp_path, DAY_FOLDER, "event_type=x/date=2025-04-01-18/b.avro")
-    with pytest.raises(UnfitInput, match=rf"--{limit} lies inside the day of \[date=2025-04-01\]"):
+    with pytest.raises(InputError, match=rf"--{limit} lies inside the day of \[date=2025-04-01\]"):
         listed(tmp_path, **{limit: HOUR})
     make(tmp_path, "event_type=x/date=2025-04-01-16/b.avro")
     assert len(listed(tmp_path, **{limit: HOUR}, skip=("**/date=2025-04-01",))[0]) == 1
@@ -173,7 +173,7 @@ def test_a_date_that_cannot_be_read(folder: str, tmp_path: Path) -> None:
     (told,) = not_read.warnings(found)
     assert f"such as {folder}/a.avro" in told
     for limit in ("since", "until"):
-        with pytest.raises(UnfitInput, match=r"\[date=[^\]]*\] in .* is neither an hour"):
+        with pytest.raises(InputError, match=r"\[date=[^\]]*\] in .* is neither an hour"):
             listed(tmp_path, **{limit: HOUR})
 
 
@@ -184,7 +184,7 @@ def test_an_hour_that_is_not_over_is_left_for_later(tmp_path: Path) -> None:
     assert names == ["date=2025-04-01-16/a.avro", "date=2025-04-01/b.avro", "loose.avro"]
     assert counts(found) == {"unfinished_hour": 2}
     assert "2 left for later (of 2025-04-01 17:00 UTC and after)" in not_read.in_short(found)
-    with pytest.raises(NoFiles, match=r"2 lie in an hour that is not over by the clock of this run"):
+    with pytest.raises(NoFilesFound, match=r"2 lie in an hour that is not over by the clock of this run"):
         listed(f"{tmp_path}/*-1[78]", read_until=HOUR)
 
 
@@ -212,7 +212,7 @@ class Archive:
 
 def test_archived_objects_are_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "store_for", lambda _: Archive())
-    with pytest.raises(UnfitInput) as raised:
+    with pytest.raises(InputError) as raised:
         survey(["s3://b"])
     assert str(raised.value).startswith(
         "3 of the files are archived, 30 bytes in all, and cannot be read as they are (such as "
@@ -237,9 +237,9 @@ def test_storage_classes_of_s3(s3: Emulator) -> None:
         assert {name for name, archived in found.items() if archived} == {"GLACIER.avro", "DEEP_ARCHIVE.avro"}
         assert found["GLACIER.avro"] == "GLACIER"
         assert all(store.entry(entry.path) == entry for entry in store.list(url))
-        with pytest.raises(UnfitInput, match=r"2 of the files are archived, 2 bytes"):
+        with pytest.raises(InputError, match=r"2 of the files are archived, 2 bytes"):
             survey([url])
-        with pytest.raises(UnfitInput, match=r"1 of the files are archived"):
+        with pytest.raises(InputError, match=r"1 of the files are archived"):
             survey([join(url, "GLACIER.avro")])
         assert survey([url], skip_archived=True).files == 3
 
@@ -280,7 +280,7 @@ def test_the_archive_tier_of_azure(azure: Emulator) -> None:
             store._bucket._client.get_blob_client(store._key(path)).set_standard_blob_tier(name)
         found = {entry.path.rpartition("/")[2]: entry.archived for entry in store.list(url)}
         assert found == {"Hot.avro": "", "Cool.avro": "", "Archive.avro": "Archive"}
-        with pytest.raises(UnfitInput, match=r"az storage blob set-tier"):
+        with pytest.raises(InputError, match=r"az storage blob set-tier"):
             survey([url])
         assert survey([url], skip_archived=True).files == 2
 

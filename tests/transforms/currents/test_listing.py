@@ -9,8 +9,9 @@ import pytest
 
 from tests.servers.emulators import Emulator
 from transforms.currents import listing, paths
-from transforms.currents.listing import NoFiles, Unsorted, discover, survey
+from transforms.currents.listing import discover, survey
 from transforms.currents.paths import SourceFile
+from transforms.errors import NoFilesFound, UnsortedListing
 from transforms.stores import store as stores
 from transforms.stores.store import Entry
 
@@ -95,13 +96,13 @@ def test_a_whole_bucket_and_a_single_object(bucket: Bucket) -> None:
     ],
 )
 def test_an_input_without_files_names_the_nearest_folder(source: str, told: str, bucket: Bucket) -> None:
-    with pytest.raises(NoFiles) as raised:
+    with pytest.raises(NoFilesFound) as raised:
         found(source)
     assert str(raised.value) == f"no .avro file matches --input {told}"
 
 
 def test_the_second_input_of_two_is_told_to_be_empty(bucket: Bucket) -> None:
-    with pytest.raises(NoFiles, match=r"--input gs://b/none: "):
+    with pytest.raises(NoFilesFound, match=r"--input gs://b/none: "):
         found("gs://b/in", "gs://b/none")
 
 
@@ -135,7 +136,7 @@ def test_a_service_that_does_not_sort_is_sorted_here(monkeypatch: pytest.MonkeyP
     use(Bucket(names), monkeypatch)
     expected = survey(["gs://b/in"], unit_files=7)
     use(Bucket(names, shuffled=True), monkeypatch)
-    with pytest.raises(Unsorted):
+    with pytest.raises(UnsortedListing):
         found("gs://b/in")
     assert found("gs://b/in", in_memory=True) == sorted(names, key=str.encode)
     export = survey(["gs://b/in"], unit_files=7)
@@ -194,7 +195,7 @@ def test_a_real_service_is_listed_as_a_disk_is(
         assert [file.name for file in discover([f"{url}/event_type=a*"])] == sorted(names[:3], key=str.encode)
         (file,) = discover([f"{url}/event_type=a/1.avro"])
         assert (file.name, file.size, file.event_type) == ("1.avro", 19, "a")
-        with pytest.raises(NoFiles, match=f"the nearest folder that exists is {url}$"):
+        with pytest.raises(NoFilesFound, match=f"the nearest folder that exists is {url}$"):
             list(discover([f"{url}/nothing/at/all"]))
-        with pytest.raises(NoFiles, match="the folder is there, but holds no"):
+        with pytest.raises(NoFilesFound, match="the folder is there, but holds no"):
             list(discover([f"{url}/x"]))

@@ -9,7 +9,8 @@ import pytest
 
 from transforms.currents import paths
 from transforms.currents.listing import discover
-from transforms.currents.paths import NoFiles, SourceFile, Unit, cut_units, event_type_of, hour_of
+from transforms.currents.paths import SourceFile, Unit, cut_units, event_type_of, hour_of
+from transforms.errors import NoFilesFound
 
 HOUR = 1_743_526_800  # 2025-04-01T17:00:00Z
 
@@ -108,9 +109,9 @@ def test_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert names("in", skip=("in/a.avro", "b.avro")) == ["c.avro"]
     assert names("in", skip=(str(tmp_path / "in" / "c.avro"),)) == ["a.avro", "b.avro"]
-    with pytest.raises(NoFiles, match=r"--skip d\.avro is none of the files found"):
+    with pytest.raises(NoFilesFound, match=r"--skip d\.avro is none of the files found"):
         names("in", skip=("d.avro",))
-    with pytest.raises(NoFiles, match="none of 0 files is left"):
+    with pytest.raises(NoFilesFound, match="none of 0 files is left"):
         names("in/a.avro", skip=("in/a.avro",))
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.delivery.batches import Cut, Damaged, cut, engage_body, middle, pieces
+from transforms.delivery.batches import Cut, cut, engage_body, middle, pieces
+from transforms.errors import DamagedRunFile
 
 
 def batches(content: bytes, rows: int, size: int, step: int | None = None) -> list[Cut]:
@@ -62,12 +63,12 @@ def _another_checksum(data: bytes) -> bytes:
 @pytest.mark.parametrize("spoil", [lambda data: data[:-9], lambda data: b"no gzip" + data, _another_checksum])
 def test_a_damaged_file_is_named(spoil: Callable[[bytes], bytes]) -> None:
     data = spoil(gzip.compress(b'{"n":1}\n' * 5000))
-    with pytest.raises(Damaged, match=r"part-00000"):
+    with pytest.raises(DamagedRunFile, match=r"part-00000"):
         list(pieces([data], "events/part-00000.ndjson.gz"))
 
 
 def test_a_last_line_without_a_newline_is_damage_and_is_not_sent() -> None:
-    with pytest.raises(Damaged, match="middle of a line"):
+    with pytest.raises(DamagedRunFile, match="middle of a line"):
         batches(b"{}\n{}", 1, 100)
 
 

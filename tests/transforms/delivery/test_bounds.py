@@ -15,17 +15,17 @@ from typing import Any
 import orjson
 import pytest
 
-from pipelines.command_line.flags import UsageError
 from pipelines.delivery.redelivery import Redelivery
 from tests.commands.deliveries import command, deliver, environment, event, publish, update, write_run
 from tests.commands.whole_run import ROOT
 from tests.servers.mixpanel_project import Answer, MixpanelProject
 from tests.servers.mixpanel_stand_in import stand_in
 from transforms.delivery import ledger as ledgers
-from transforms.delivery.batches import Damaged, cut, pieces
-from transforms.delivery.delivered_run import NoRun, open_run
-from transforms.delivery.ledger import Ledger, OtherDelivery, Refusal, Settled, check_contract, read_state, refused_now
+from transforms.delivery.batches import cut, pieces
+from transforms.delivery.delivered_run import open_run
+from transforms.delivery.ledger import Ledger, Refusal, Settled, check_contract, read_state, refused_now
 from transforms.delivery.outcome import write_refused
+from transforms.errors import DamagedRunFile, DeliveryMismatch, NotAFinishedRun, UsageError
 from transforms.stores.store import join
 
 MEGABYTE = 1 << 20
@@ -70,7 +70,7 @@ def test_what_opens_to_a_thousand_times_its_size_is_opened_in_pieces() -> None:
         small = gzip.compress(b"{}\n" * 300_000)
         parts = [small[at : at + step] for at in range(0, len(small), step)]
         assert b"".join(pieces(parts, "a")) == b"{}\n" * 300_000
-    with pytest.raises(Damaged, match="a is cut off"):
+    with pytest.raises(DamagedRunFile, match="a is cut off"):
         list(pieces([data[:-5]], "a"))
 
 
@@ -211,7 +211,7 @@ def test_of_an_append_that_lost_power_nothing_counts(damage: bytes, tmp_path: Pa
 
 def test_a_contract_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "delivery.json").write_bytes(b"\0\0")
-    with pytest.raises(OtherDelivery, match="give a new --ledger"):
+    with pytest.raises(DeliveryMismatch, match="give a new --ledger"):
         check_contract(str(tmp_path), {}, begin=True)
 
 
@@ -224,18 +224,18 @@ def test_a_run_that_is_not_published_or_not_one_is_refused_with_what_it_is(tmp_p
     run = write_run(tmp_path / "run")
     listed = (run / "_manifest.json").read_bytes()
     (run / "report.json").write_text("[]")
-    with pytest.raises(NoRun, match=r"report\.json is not a run's report"):
+    with pytest.raises(NotAFinishedRun, match=r"report\.json is not a run's report"):
         open_run(str(run))
     (run / "report.json").write_text("{}")
     for damaged in (b"", b"[]", b"{}", b'{"files":[1]}', listed[:-20]):
         (run / "_manifest.json").write_bytes(damaged)
-        with pytest.raises(NoRun, match="is not a run's manifest"):
+        with pytest.raises(NotAFinishedRun, match="is not a run's manifest"):
             open_run(str(run))
     (run / "_manifest.json").unlink()
-    with pytest.raises(NoRun, match=r"has no _manifest\.json"):
+    with pytest.raises(NotAFinishedRun, match=r"has no _manifest\.json"):
         open_run(str(run))
     (run / "_claim.json").write_text("{}")
-    with pytest.raises(NoRun, match="is a run that is not published: its job is still at work"):
+    with pytest.raises(NotAFinishedRun, match="is a run that is not published: its job is still at work"):
         open_run(str(run))
     with stand_in() as server:
         done = deliver(run, server)
@@ -273,7 +273,7 @@ def test_a_file_is_read_whole_once_its_sum_is_right(tmp_path: Path) -> None:
     path = Path(join(opened.folder, file.path))
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(NoRun, match="is not what the manifest names"):
+    with pytest.raises(NotAFinishedRun, match="is not what the manifest names"):
         next(opened.read(file))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from transforms.delivery.credentials import NoCredentials, Secret, from_environment, is_sealed, seal
+from transforms.delivery.credentials import Secret, from_environment, is_sealed, seal
+from transforms.errors import CredentialsError
 
 ACCOUNT, TOKEN = "MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_TOKEN"
 
@@ -45,7 +46,7 @@ def test_a_file_is_read_and_may_end_with_a_newline(tmp_path: Path) -> None:
 def test_what_is_missing_or_wrong_is_said_without_the_value(
     environment: dict[str, str], profiles: bool, words: str
 ) -> None:
-    with pytest.raises(NoCredentials, match=words) as raised:
+    with pytest.raises(CredentialsError, match=words) as raised:
         from_environment(environment, token_only=False, profiles=profiles)
     assert "canary" not in str(raised.value)
     assert "nary" not in str(raised.value)

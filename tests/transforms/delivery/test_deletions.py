@@ -13,8 +13,7 @@ import pytest
 
 from tests.commands.deliveries import deletion, publish
 from transforms.delivery.answers import Verdict
-from transforms.delivery.batches import Damaged
-from transforms.delivery.client import NoAnswer, Reply
+from transforms.delivery.client import Reply
 from transforms.delivery.deletions import requests as deletion_requests
 from transforms.delivery.deletions.answers import Task, of_deletion, of_state
 from transforms.delivery.deletions.ledger import Asked, DeletionLedger, digest_of, done, read_asked, told
@@ -31,7 +30,7 @@ from transforms.delivery.deletions.wanted import (
 )
 from transforms.delivery.delivered_run import DeliveredRun, open_run
 from transforms.delivery.ledger import Redelivered, State
-from transforms.delivery.sender import Stopped
+from transforms.errors import ConnectionFailed, DamagedRunFile, DeliveryStopped
 
 DAY = 86_400
 
@@ -80,9 +79,9 @@ def test_a_confirmation_lists_ids_as_they_are_or_as_lines_of_deletions() -> None
     for content in (text.encode(), gzip.compress(text.encode())):
         assert unconfirmed(ids, content, "f") == ["dora", "eve"]
     assert unconfirmed(ids[:1], b"", "f") == ids[:1]
-    with pytest.raises(Damaged, match="f is not text"):
+    with pytest.raises(DamagedRunFile, match="f is not text"):
         unconfirmed(ids, b"\xff\xfe\x00", "f")
-    with pytest.raises(Damaged, match="f is not a gzip file"):
+    with pytest.raises(DamagedRunFile, match="f is not a gzip file"):
         unconfirmed(ids, b"\x1f\x8bcut, and no more than that", "f")
 
 
@@ -238,7 +237,7 @@ def test_requests_are_a_second_apart_and_carry_both_tokens() -> None:
 
 
 def test_a_request_is_made_again_after_a_growing_while_until_it_is_given_up() -> None:
-    clock = Clock((503,), NoAnswer("reset"), (429, {"retry-after": "30"}), (201,))
+    clock = Clock((503,), ConnectionFailed("reset"), (429, {"retry-after": "30"}), (201,))
     requests = clock.requests()
     assert requests.delete(["ada"]).tasks == (Task("7", "PENDING"),)
     at = [moment for moment, *_ in clock.asked]
@@ -247,14 +246,14 @@ def test_a_request_is_made_again_after_a_growing_while_until_it_is_given_up() ->
     assert 5 <= waits[1] <= 9
     assert waits[2] == pytest.approx(30)
     assert requests.retries == {"503": 1, "no answer": 1, "429": 1}
-    with pytest.raises(Stopped, match="nothing got through for 10 s"):
+    with pytest.raises(DeliveryStopped, match="nothing got through for 10 s"):
         Clock(*[(503,)] * 20).requests(10.0).delete(["ada"])
 
 
 def test_refused_credentials_stop_at_once() -> None:
     for status, unauthorised in ((401, True), (403, True), (404, False)):
         clock = Clock((status,))
-        with pytest.raises(Stopped, match=str(status)) as raised:
+        with pytest.raises(DeliveryStopped, match=str(status)) as raised:
             clock.requests().delete(["ada"])
         assert raised.value.unauthorised is unauthorised
     assert deletion_requests.SECONDS_APART == 1.0

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from pipelines.command_line.flags import UsageError
 from pipelines.delivery.flags import parse
 from tests.commands.deliveries import ACCOUNT, TOKEN, Delivered, deliver, environment, write_run
 from tests.commands.whole_run import ROOT
 from tests.servers.connect_proxy import connect_proxy
 from tests.servers.mixpanel_stand_in import Faults, StandIn, make_certificate, stand_in
-from transforms.delivery.client import APP_HOSTS, HOSTS, Barred, Connection, NoAnswer
+from transforms.delivery.client import APP_HOSTS, HOSTS, Connection
+from transforms.errors import ConnectionFailed, ProxyError, UsageError
 
 NAMES = ("api-eu.mixpanel.com", "eu.mixpanel.com")
 LOGIN = "guard:c4nary"
@@ -135,10 +135,10 @@ def test_a_proxy_that_is_busy_is_asked_again(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HTTPS_PROXY", "http://guard:c4nary@proxy.test:3128")
     monkeypatch.setenv("NO_PROXY", "")
     for status in (408, 429, 502, 503):
-        with pytest.raises(NoAnswer, match=f"the proxy proxy.test:3128 answers {status}$"):
+        with pytest.raises(ConnectionFailed, match=f"the proxy proxy.test:3128 answers {status}$"):
             busy(status).ask("GET", "/", None, {})
     for status in (403, 405, 407):
-        with pytest.raises(Barred, match=f"answers {status} to a connection to mixpanel.test:443"):
+        with pytest.raises(ProxyError, match=f"answers {status} to a connection to mixpanel.test:443"):
             busy(status).ask("GET", "/", None, {})
 
 

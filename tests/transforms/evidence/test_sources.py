@@ -13,13 +13,13 @@ import pytest
 from tests.exports.link_tables import as_strings, graph_of, source_of
 from tests.transforms.evidence.test_links import PATHS, Row, as_dict
 from transforms.arrow.numbering import Numbering
+from transforms.errors import AccountingError
 from transforms.evidence import tables as module
 from transforms.evidence.links import LINKS, split
 from transforms.evidence.sources import by_profile, pack_source, place_of, unpack_source
 from transforms.evidence.tables import LinkTable
 from transforms.identity.gathering import Gathered
 from transforms.identity.graph import undirected
-from transforms.telemetry.tally import AccountingError
 
 
 def random_links(seed: int) -> list[Row]:

@@ -9,9 +9,10 @@ import pytest
 
 from tests.exports.link_tables import graph_of, rows_of_links
 from tests.oracle.kruskal_by_hand import Link
+from transforms.errors import InvariantError
 from transforms.identity import invariants
 from transforms.identity.forest import resolve
-from transforms.identity.invariants import CertificateError, certify
+from transforms.identity.invariants import certify
 from transforms.identity.resolution import RESOLVED_LINKS, Resolution
 
 Tables = tuple[pa.Table, pa.Table]
@@ -80,7 +81,7 @@ LINK_BREAKS = [
 @pytest.mark.parametrize(("where", "change", "message"), LINK_BREAKS)
 def test_a_wrong_link_is_refused(tables: Tables, where: dict[str, Any], change: dict[str, Any], message: str) -> None:
     links, ids = tables
-    with pytest.raises(CertificateError, match=message):
+    with pytest.raises(InvariantError, match=message):
         certify(broken(links, where, **change), ids)
 
 
@@ -108,7 +109,7 @@ def test_a_wrong_id_is_refused(
 ) -> None:
     links, ids = tables
     for said in (links, resolution.links):  # the links' strings, and their numbers of rows
-        with pytest.raises(CertificateError, match=message):
+        with pytest.raises(InvariantError, match=message):
             certify(said, broken(ids, where, **change))
 
 
@@ -117,17 +118,17 @@ def test_an_id_in_two_clusters_is_refused(tables: Tables) -> None:
     double = broken(ids, {"id": "p3"}, cluster="u2", distinct_id="u2").filter(
         pa.array([name == "p3" for name in ids["id"].to_pylist()])
     )
-    with pytest.raises(CertificateError, match=r"an id stands in more than one row.*'p3'"):
+    with pytest.raises(InvariantError, match=r"an id stands in more than one row.*'p3'"):
         certify(links, pa.concat_tables([ids, double]))
 
 
 def test_a_lost_link_or_id_is_refused(tables: Tables) -> None:
     links, ids = tables
-    with pytest.raises(CertificateError, match="redundant link joins two clusters"):
+    with pytest.raises(InvariantError, match="redundant link joins two clusters"):
         certify(without(links, {"a": "p3"}), ids)
-    with pytest.raises(CertificateError, match="not its least type:id"):
+    with pytest.raises(InvariantError, match="not its least type:id"):
         certify(without(links, {"a": "p8"}), ids)
-    with pytest.raises(CertificateError, match="is not among the ids"):
+    with pytest.raises(InvariantError, match="is not among the ids"):
         certify(links, without(ids, {"id": "p3"}))
 
 
@@ -135,7 +136,7 @@ def test_right_counts_do_not_hide_a_cycle_beside_a_loose_id(tables: Tables) -> N
     """p3 is cut off and the link from p1 to it turned into a second one between ids that are joined already."""
     links, ids = tables
     links = broken(links, {"a": "p3"}, a="p1", b_type="external_user_id", b="u1", rank=0)
-    with pytest.raises(CertificateError, match="not one more than its accepted links"):
+    with pytest.raises(InvariantError, match="not one more than its accepted links"):
         certify(links, ids)
 
 
@@ -143,7 +144,7 @@ def test_two_anonymous_clusters_under_one_name_are_refused(tables: Tables) -> No
     links, ids = tables
     for name in ("p6", "p7"):
         ids = broken(ids, {"id": name}, cluster="device_id:d2")
-        with pytest.raises(CertificateError, match="not its least type:id"):
+        with pytest.raises(InvariantError, match="not its least type:id"):
             certify(links, ids)
 
 
@@ -158,7 +159,7 @@ def test_links_whose_numbers_stand_for_other_ids_are_looked_up_by_their_strings(
     at, other = names.index("p3"), names.index("p9")
     names[at], names[other] = names[other], names[at]
     swapped = pa.DictionaryArray.from_arrays(column.indices, pa.array(names))
-    with pytest.raises(CertificateError):
+    with pytest.raises(InvariantError):
         certify(links.set_column(links.column_names.index(end), end, swapped), ids)
 
 
@@ -170,10 +171,10 @@ def test_slices_of_ids_are_proven_as_the_whole(
     monkeypatch.setattr(invariants, "_SLICE", rows)
     certify(resolution.links, resolution.ids)
     for where, change, message in ID_BREAKS:
-        with pytest.raises(CertificateError, match=message):
+        with pytest.raises(InvariantError, match=message):
             certify(links, broken(ids, where, **change))
     turned = pa.concat_tables([ids.slice(0, 3), ids.slice(4, 1), ids.slice(3, 1), ids.slice(5)])
-    with pytest.raises(CertificateError, match="more than one row, or out of order"):
+    with pytest.raises(InvariantError, match="more than one row, or out of order"):
         certify(links, turned)
 
 
@@ -210,11 +211,11 @@ HEIR = {"a": "p2", "b": "p1"}
 def test_a_wrong_link_between_profiles_is_refused(inherited: Tables, change: dict[str, Any], message: str) -> None:
     links, ids = inherited
     certify(links, ids)
-    with pytest.raises(CertificateError, match=message):
+    with pytest.raises(InvariantError, match=message):
         certify(broken(links, HEIR, **change), ids)
 
 
 def test_a_link_of_a_device_that_names_one_too_is_refused(inherited: Tables) -> None:
     links, ids = inherited
-    with pytest.raises(CertificateError, match="types do not fit its rank"):
+    with pytest.raises(InvariantError, match="types do not fit its rank"):
         certify(broken(links, {"b": "d1", "a": "p1"}, device_id="d1"), ids)

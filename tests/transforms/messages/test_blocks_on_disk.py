@@ -22,8 +22,9 @@ from pipelines.sample_export.__main__ import main as sample_export
 from tests.commands import several_units
 from tests.commands.several_units import REPORTS, published, start
 from tests.commands.whole_run import ROOT
+from transforms.errors import DiskFull, WrongBlock
 from transforms.messages import blocks_on_disk
-from transforms.messages.blocks_on_disk import TRAVELS, DiskFull, WrongBlock
+from transforms.messages.blocks_on_disk import TRAVELS
 from transforms.messages.elements import LINKS, TALLY, Traffic, tag_and_size, tagged, untagged
 
 SMALL, LARGE = b"s" * TRAVELS, b"l" * (TRAVELS + 1)

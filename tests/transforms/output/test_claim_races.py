@@ -11,11 +11,11 @@ import pytest
 from tests.commands import several_units
 from tests.transforms.output.test_claims import FILES, check_published, held, names, place, reports, take, write
 from tests.whole_runs.test_regressions import SESSION, avro, put, row
+from transforms.errors import Conflict, FolderTaken, OutputFolderError
 from transforms.output import claims
-from transforms.output.claims import NotOurs
-from transforms.output.folder import MANIFEST, Refused
+from transforms.output.folder import MANIFEST
 from transforms.output.publication import finish
-from transforms.stores.store import Conflict, join, store_for
+from transforms.stores.store import join, store_for
 
 __all__ = ["place"]
 
@@ -34,7 +34,7 @@ def test_an_equal_run_that_clears_before_the_reports_leaves_no_manifest(
         put_report(self, path, data, version)
 
     monkeypatch.setattr(kind, "put", put_after)
-    with pytest.raises(NotOurs):
+    with pytest.raises(FolderTaken):
         finish(place, digest, files, reports("slow"))
     assert MANIFEST not in names(place)
     finish(place, digest, write(place), reports("new"))
@@ -56,7 +56,7 @@ def test_a_manifest_on_its_way_while_another_run_takes_the_folder_is_taken_back(
         return done
 
     monkeypatch.setattr(kind, "put_if_absent", put_after)
-    with pytest.raises(NotOurs, match="was taken by another run"):
+    with pytest.raises(FolderTaken, match="was taken by another run"):
         finish(place, digest, files, reports("slow"))
     assert MANIFEST not in names(place)
 
@@ -92,11 +92,11 @@ def test_a_run_that_is_begun_again_says_so_and_keeps_its_plan(place: str) -> Non
     store_for(plan).put(plan, b"units")
     claims.begin_again(place, digest, ["_plan/part-00000.units"])
     assert names(place) == {"_claim.json", "_plan/part-00000.units"}
-    assert held(place)["thorough"] is True
+    assert held(place)["read_whole_rows"] is True
     write(place)
     claims.begin_again(place, digest, [])  # an equal one beside it, which finds that it was begun again
     assert len(names(place)) == FILES + 2
-    with pytest.raises(NotOurs):
+    with pytest.raises(FolderTaken):
         claims.begin_again(place, "another", [])
 
 
@@ -108,14 +108,14 @@ def test_a_store_that_does_not_mind_conditions_is_refused(place: str, monkeypatc
         return True
 
     monkeypatch.setattr(kind, "put_if_absent", put_anyway)
-    with pytest.raises(Refused, match="writes over what it was asked to leave alone"):
+    with pytest.raises(OutputFolderError, match="writes over what it was asked to leave alone"):
         take(place)
     assert names(place) == set()
 
 
 def test_a_claim_that_was_cut_off_is_replaced_when_asked(place: str) -> None:
     store_for(place).put(join(place, "_claim.json"), b'{"format": 1, "dig')
-    with pytest.raises(Refused, match=r"_claim.json is cut off: .*--overwrite"):
+    with pytest.raises(OutputFolderError, match=r"_claim.json is cut off: .*--overwrite"):
         take(place)
     assert take(place, overwrite=True) == held(place)["digest"]
 
@@ -130,7 +130,7 @@ def test_a_folder_that_changes_hands_meanwhile_is_not_begun_again(place: str, mo
         raise Conflict("made to conflict")
 
     monkeypatch.setattr(claims, "_take_over", lose)
-    with pytest.raises(NotOurs):
+    with pytest.raises(FolderTaken):
         claims.begin_again(place, digest, [])
 
 
@@ -154,7 +154,7 @@ def test_a_run_killed_in_its_second_attempt_is_gone_on_with(tmp_path: Path, smal
     process = several_units.start(source, tmp_path / "out", "--workers=1", patch=KILLED)
     process.communicate(timeout=100)
     assert process.returncode == -signal.SIGKILL
-    assert held(str(tmp_path / "out"))["thorough"] is True
+    assert held(str(tmp_path / "out"))["read_whole_rows"] is True
     assert several_units.run(source, tmp_path / "out") == 0
     assert several_units.run(source, tmp_path / "alone") == 0
     assert several_units.published(tmp_path / "out") == several_units.published(tmp_path / "alone")

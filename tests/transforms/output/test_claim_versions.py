@@ -12,9 +12,10 @@ import pytest
 from tests.commands.whole_run import read_output, run_cli
 from tests.exports import small_exports
 from tests.transforms.output.test_claims import FILES, check_published, held, names, place, reports, take, write
+from transforms.errors import OutputFolderError
 from transforms.output import claims
 from transforms.output.claims import release
-from transforms.output.folder import CLAIM, MANIFEST, Refused
+from transforms.output.folder import CLAIM, MANIFEST
 from transforms.output.publication import finish, publish_file
 from transforms.output.versions import differing, output_versions
 from transforms.stores.store import join, store_for
@@ -42,7 +43,7 @@ def test_a_run_with_files_is_not_gone_on_with_under_other_versions(place: str, m
     before = held(place)
     here = output_versions()
     for _ in range(2):
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(OutputFolderError) as refusal:
             take(place)
         assert "isal 1.6.9, python 3.9;" in str(refusal.value)
         assert f"here is isal {here['isal']}, python {here['python']}," in str(refusal.value)
@@ -66,7 +67,7 @@ def test_of_a_failed_run_too_no_files_are_gone_on_with_under_other_versions(
         digest = take(place)
         publish_file(place, "events/part-00000.ndjson.gz", b"written", 1)
         release(place, digest)
-    with pytest.raises(Refused, match=r"with orjson 0\.1; here is orjson"):
+    with pytest.raises(OutputFolderError, match=r"with orjson 0\.1; here is orjson"):
         take(place)
     take(place, "other")  # nothing of a failed run stays for a different one
     assert names(place) == {CLAIM}

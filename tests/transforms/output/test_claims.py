@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from tests.servers.emulators import Emulator
+from transforms.errors import Conflict, FolderTaken, OutputFolderError, StoreError
 from transforms.output import claims, folder, publication
-from transforms.output.claims import NotOurs, claim, hold, published_by_equal, release
-from transforms.output.folder import CLAIM, MANIFEST, Refused, sweep
+from transforms.output.claims import claim, hold, published_by_equal, release
+from transforms.output.folder import CLAIM, MANIFEST, sweep
 from transforms.output.publication import Written, finish, publish_file
 from transforms.output.versions import output_versions
 from transforms.settings import Settings
 from transforms.stores import store
-from transforms.stores.store import Conflict, Store, StoreError, join, store_for
+from transforms.stores.store import Store, join, store_for
 
 FILES = 12
 
@@ -100,7 +101,7 @@ def test_of_many_different_runs_one_takes_the_folder(place: str) -> None:
     assert held(place)["digest"] == outcomes[winner]
     for number, outcome in enumerate(outcomes):
         if number != winner:
-            assert isinstance(outcome, Refused)
+            assert isinstance(outcome, OutputFolderError)
             assert f"[command --tag tag{winner}]" in str(outcome)
             assert f"[command --tag tag{number}]" in str(outcome)
 
@@ -115,7 +116,7 @@ def test_of_many_different_runs_one_takes_the_folder_of_a_failed_one(place: str)
     release(place, failed)
     outcomes = at_once(lambda number: take(place, f"tag{number}"))
     (winner,) = (number for number, outcome in enumerate(outcomes) if isinstance(outcome, str))
-    assert [str(outcome) for outcome in outcomes if not isinstance(outcome, (str, Refused))] == []
+    assert [str(outcome) for outcome in outcomes if not isinstance(outcome, (str, OutputFolderError))] == []
     assert held(place) == {
         "format": 1,
         "digest": outcomes[winner],
@@ -124,7 +125,7 @@ def test_of_many_different_runs_one_takes_the_folder_of_a_failed_one(place: str)
         "versions": output_versions(),
     }
     assert names(place) == {CLAIM}
-    with pytest.raises(NotOurs, match="was taken by another run"):
+    with pytest.raises(FolderTaken, match="was taken by another run"):
         hold(place, failed)
 
 
@@ -139,9 +140,9 @@ def test_a_run_killed_while_it_clears_the_folder_is_gone_on_with(place: str, mon
     assert store_for(place).get(join(place, MANIFEST)) is not None  # the old run's
     digest = held(place)["digest"]
     assert not published_by_equal(place, digest)
-    with pytest.raises(NotOurs):
+    with pytest.raises(FolderTaken):
         hold(place, digest)
-    with pytest.raises(Refused, match="belongs to another run"):
+    with pytest.raises(OutputFolderError, match="belongs to another run"):
         take(place, "other")
     assert len(names(place)) > FILES
     assert take(place) == digest
@@ -176,7 +177,7 @@ def test_a_run_that_comes_between_the_look_and_the_claim_has_the_folder(
         return found
 
     monkeypatch.setattr(kind, "load", load_and_wait)
-    with pytest.raises(Refused, match=r"belongs to another run: \[command --tag quick\]"):
+    with pytest.raises(OutputFolderError, match=r"belongs to another run: \[command --tag quick\]"):
         take(place, "slow")
 
 
@@ -189,7 +190,7 @@ def test_a_failed_run_does_not_free_the_folder_of_an_equal_one_that_is_about_to_
     assert "failed" not in held(place)
     release(place, digest)
     assert "failed" not in held(place)
-    with pytest.raises(Refused, match="holds a finished run"):
+    with pytest.raises(OutputFolderError, match="holds a finished run"):
         take(place, "other")
 
 
@@ -251,10 +252,10 @@ def test_killed_while_it_replaces_an_equal_runs_reports_a_run_is_made_again(plac
     digest = take(place)
     files = write(place)
     finish(place, digest, files, reports("one"))
-    with pytest.raises(Refused, match="holds a finished run"):
+    with pytest.raises(OutputFolderError, match="holds a finished run"):
         take(place)
     store_for(place).put(join(place, "report.json"), b"json of one that was killed")
-    with pytest.raises(Refused, match="holds a finished run"):
+    with pytest.raises(OutputFolderError, match="holds a finished run"):
         take(place, "other")
     assert take(place) == digest
     finish(place, digest, files, reports("two"))
@@ -272,7 +273,7 @@ def test_nothing_is_published_over_what_another_run_did(harm: str, place: str) -
         store_for(place).put(path, b"something else")
     else:
         take(place, "b", overwrite=True)
-    with pytest.raises(NotOurs if harm == "taken" else Conflict):
+    with pytest.raises(FolderTaken if harm == "taken" else Conflict):
         finish(place, digest, files, reports("this"))
     assert store_for(place).get(join(place, MANIFEST)) is None
 
@@ -300,7 +301,7 @@ def test_files_are_not_looked_at_one_by_one(place: str, monkeypatch: pytest.Monk
 def test_files_of_others_are_refused_and_never_removed(name: str, place: str) -> None:
     store_for(place).put(join(place, name), b"the only copy")
     for overwrite in (False, True):
-        with pytest.raises(Refused, match=f"holds \\[{name}\\], which is not a run's"):
+        with pytest.raises(OutputFolderError, match=f"holds \\[{name}\\], which is not a run's"):
             take(place, overwrite=overwrite)
     sweep(place, [])
     assert names(place) == {name}
@@ -315,7 +316,7 @@ def test_of_a_foreign_place_only_the_first_name_is_looked_at(tmp_path: Path, mon
             yield store.Entry(join(path, f"{number:07}.parquet"), 1, "1")
 
     monkeypatch.setattr(type(store_for(str(tmp_path))), "list", endless)
-    with pytest.raises(Refused, match=r"holds \[0000000.parquet\]"):
+    with pytest.raises(OutputFolderError, match=r"holds \[0000000.parquet\]"):
         folder.refuse_foreign(str(tmp_path))
     assert listed == [0]
 
@@ -329,7 +330,7 @@ def test_marks_of_folders_are_nobodys_files(store_emulator: Emulator) -> None:
         finish(place, digest, write(place), reports("this"))
         assert published_by_equal(place, digest)
         store_for(place).put(place, b"content")
-        with pytest.raises(Refused, match="is a file"):
+        with pytest.raises(OutputFolderError, match="is a file"):
             folder.refuse_foreign(place)
 
 

@@ -15,9 +15,9 @@ from tests.commands.several_units import Source, let_go, looks_finished, publish
 from tests.whole_runs import test_regressions as second_look
 from transforms.currents.listing import survey
 from transforms.currents.paths import Unit
+from transforms.errors import StoreError
 from transforms.output import plan_files
 from transforms.output.plan_files import PlanFiles, hand_out, read_units
-from transforms.stores.store import StoreError
 
 SESSION = second_look.SESSION
 SMALL = """
@@ -191,17 +191,17 @@ def test_a_run_that_would_be_made_again_leaves_what_an_equal_one_has_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_torn(tmp_path / "in")
-    is_torn = command.is_torn
+    needs_whole_rows = command.needs_whole_rows
     before: list[dict[str, object]] = []
 
-    def is_torn_late(error: BaseException) -> bool:
-        monkeypatch.setattr(command, "is_torn", is_torn)
+    def needs_whole_rows_late(error: BaseException) -> bool:
+        monkeypatch.setattr(command, "needs_whole_rows", needs_whole_rows)
         assert run(tmp_path / "in", tmp_path / "out") == 0
         before.append(published(tmp_path / "out"))
         monkeypatch.setattr(command, "sweep", None)
-        return is_torn(error)
+        return needs_whole_rows(error)
 
-    monkeypatch.setattr(command, "is_torn", is_torn_late)
+    monkeypatch.setattr(command, "needs_whole_rows", needs_whole_rows_late)
     assert run(tmp_path / "in", tmp_path / "out") == 0
     assert [published(tmp_path / "out")] == before
 

@@ -16,11 +16,11 @@ from tests.commands.several_units import Source, let_go, looks_finished, publish
 from tests.commands.whole_run import read_output
 from transforms.currents.listing import Export
 from transforms.currents.paths import SourceFile
+from transforms.errors import StoreError
 from transforms.output import publication
 from transforms.output.claims import claim_digest
 from transforms.settings import Settings
 from transforms.stores import local
-from transforms.stores.store import StoreError
 
 pytestmark = pytest.mark.usefixtures("small_units")
 

@@ -12,7 +12,8 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from tests.commands import several_units
-from transforms.stores.store import Changed, Conflict, Denied, Store, StoreError, join, store_for
+from transforms.errors import Conflict, DataChanged, StoreError, StoreUnavailable
+from transforms.stores.store import Store, join, store_for
 
 ROOTS: list[str] = []
 
@@ -115,10 +116,10 @@ def test_a_file_is_the_one_that_was_listed(place: str, store: Store) -> None:
     store.put(path, b"first")
     (listed,) = store.list(place)
     store.put(path, b"and more")
-    with pytest.raises(Changed, match="changed while the run was reading it"):
+    with pytest.raises(DataChanged, match="changed while the run was reading it"):
         store.read(listed)
     store.delete([path])
-    with pytest.raises(Changed, match="is gone now"):
+    with pytest.raises(DataChanged, match="is gone now"):
         store.read(listed)
 
 
@@ -161,7 +162,7 @@ def test_hdfs_is_found_through_the_environment(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HDFS_HOST", "namenode")
     monkeypatch.delenv("HDFS_PORT", raising=False)
     monkeypatch.setenv("HDFS_USER", "")
-    with pytest.raises(Denied, match="hdfs:// needs HDFS_PORT, HDFS_USER in the environment"):
+    with pytest.raises(StoreUnavailable, match="hdfs:// needs HDFS_PORT, HDFS_USER in the environment"):
         store_for("hdfs://folder/x")
 
 
@@ -169,7 +170,9 @@ def test_hdfs_is_found_through_the_environment(monkeypatch: pytest.MonkeyPatch) 
 def test_what_beam_does_not_know_is_refused(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"HDFS_HOST": "namenode", "HDFS_PORT": "9870", "HDFS_USER": "me"}.items():
         monkeypatch.setenv(name, value)  # of Beam's extra hadoop nothing is installed
-    with pytest.raises(Denied, match=f"{scheme}:// is not a store that this program or Beam can reach") as caught:
+    with pytest.raises(
+        StoreUnavailable, match=f"{scheme}:// is not a store that this program or Beam can reach"
+    ) as caught:
         store_for(f"{scheme}://bucket/x")
     assert "\n" not in str(caught.value)
 

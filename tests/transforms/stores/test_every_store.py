@@ -12,8 +12,8 @@ import pytest
 
 from tests.servers.emulators import Emulator
 from transforms.currents.listing import survey
-from transforms.currents.paths import NoFiles, UnfitInput
-from transforms.stores.store import Changed, Conflict, Denied, Entry, Store, join, store_for
+from transforms.errors import Conflict, DataChanged, InputError, NoFilesFound, StoreUnavailable
+from transforms.stores.store import Entry, Store, join, store_for
 
 NAMES = (
     "event_type%3Dusers.messages.email.Open/date%3D2025-04-01-17/9/us-01/a+0+1.avro",
@@ -98,12 +98,12 @@ def test_a_read_is_of_the_version_that_was_listed(place: str, store: Store) -> N
     store.put(path, b"first")
     (listed,) = store.list(place)
     store.put(path, b"other")  # of the same size
-    with pytest.raises(Changed, match="changed while the run was reading it"):
+    with pytest.raises(DataChanged, match="changed while the run was reading it"):
         store.read(listed)
     (listed,) = store.list(place)
     assert store.read(listed) == b"other"
     store.delete([path])
-    with pytest.raises(Changed):
+    with pytest.raises(DataChanged):
         store.read(listed)
 
 
@@ -174,7 +174,7 @@ def test_a_folder_that_an_empty_object_marks_is_a_folder(store_emulator: Emulato
     with store_emulator.applied():
         store = store_for(place)
         store.put(place, b"")
-        with pytest.raises(NoFiles):
+        with pytest.raises(NoFilesFound):
             survey([place])
         for name in ("a.avro", "b/c.avro", "day.avro/part-0.avro"):
             store.put(join(place, name), b"content")
@@ -193,7 +193,7 @@ def test_where_an_object_has_the_name_of_a_folder_both_forms_are_told(store_emul
         store.put(place, b"content")
         assert survey([place]).files == 1
         store.put(join(place, "a.avro"), b"content")
-        with pytest.raises(UnfitInput, match="a folder too") as refused:
+        with pytest.raises(InputError, match="a folder too") as refused:
             survey([place])
         forms = [word.rstrip(",") for word in str(refused.value).split() if word.startswith(place[:-1])][1:]
         assert forms == [f"{place}/", f"{place[:-1]}[t]"]
@@ -210,7 +210,7 @@ def test_who_may_not_ask_for_a_name_may_list_the_folder(
         store.put(join(place, "a.avro"), b"content")
 
         def refused(path: str) -> None:
-            raise Denied(f"cannot look at {path}: refused")
+            raise StoreUnavailable(f"cannot look at {path}: refused")
 
         monkeypatch.setattr(store, "entry", refused)
         assert survey([place]).files == survey([f"{place}/"]).files == 1
@@ -236,9 +236,9 @@ def test_a_bucket_that_is_not_there_is_named(store_emulator: Emulator) -> None:
     place = store_emulator.root("no-such-bucket")
     with store_emulator.applied():
         store = store_for(place)
-        with pytest.raises(Denied, match=f"there is no (bucket|container) {place}"):
+        with pytest.raises(StoreUnavailable, match=f"there is no (bucket|container) {place}"):
             store.is_folder(join(place, "x"))
-        with pytest.raises(Denied, match=f"there is no (bucket|container) {place}"):
+        with pytest.raises(StoreUnavailable, match=f"there is no (bucket|container) {place}"):
             list(store.list(place))
-        with pytest.raises(Denied, match=f"there is no (bucket|container) {place}"):
+        with pytest.raises(StoreUnavailable, match=f"there is no (bucket|container) {place}"):
             store.put_if_absent(join(place, "x"), b"")

@@ -11,8 +11,9 @@ import pytest
 from pipelines import currents_to_mixpanel as command
 from tests.exports.small_exports import avro, path, rows
 from tests.servers.emulators import Emulator
+from transforms.errors import StoreError
 from transforms.stores.objects import Bucket, Listed, Meaning, ObjectStore
-from transforms.stores.store import Entry, StoreError, join, store_for
+from transforms.stores.store import Entry, join, store_for
 
 Page = tuple[list[str], str | None]
 

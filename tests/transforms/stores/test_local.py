@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from transforms.errors import Conflict, DataChanged, StoreError, StoreUnavailable
 from transforms.stores import local
 from transforms.stores.local import LocalStore
-from transforms.stores.store import Changed, Conflict, Denied, Entry, StoreError, is_temporary, join, store_for
+from transforms.stores.store import Entry, is_temporary, join, store_for
 
 STORE = LocalStore()
 
@@ -55,15 +56,15 @@ def test_a_version_changes_with_the_content(tmp_path: Path) -> None:
     assert STORE.read(first) == b"one"
     os.utime(path, ns=(1, 1))
     assert entry_of(path).version != first.version
-    with pytest.raises(Changed, match="changed while the run was reading it: run again"):
+    with pytest.raises(DataChanged, match="changed while the run was reading it: run again"):
         STORE.read(first)
     (tmp_path / "b").write_text("one")
     os.utime(tmp_path / "b", ns=(1, 1))
     os.replace(tmp_path / "b", path)  # another file in its place, of equal size and time
-    with pytest.raises(Changed):
+    with pytest.raises(DataChanged):
         STORE.read(first._replace(version=first.version.replace(first.version.split("-")[0], "1")))
     path.unlink()
-    with pytest.raises(Changed, match="is gone now"):
+    with pytest.raises(DataChanged, match="is gone now"):
         STORE.read(first)
     assert STORE.entry(str(path)) is None
 
@@ -145,19 +146,19 @@ def test_a_failed_write_leaves_nothing_and_names_the_file(tmp_path: Path, monkey
     for act in (STORE.put, STORE.put_if_absent):
         with pytest.raises(StoreError, match=f"cannot write {tmp_path / 'a'}: No space left") as caught:
             act(str(tmp_path / "a"), b"x")
-        assert not isinstance(caught.value, Denied)  # the disk is not a fault of the command
+        assert not isinstance(caught.value, StoreUnavailable)  # the disk is not a fault of the command
     assert os.listdir(tmp_path) == []
 
 
 def test_places_that_cannot_be_used_are_denied(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Denied, match=r"cannot write .*file is a file, not a folder"):
+    with pytest.raises(StoreUnavailable, match=r"cannot write .*file is a file, not a folder"):
         STORE.put(str(tmp_path / "file" / "a"), b"x")
-    with pytest.raises(Denied, match="nosuch:// is not a store that this program or Beam can reach"):
+    with pytest.raises(StoreUnavailable, match="nosuch:// is not a store that this program or Beam can reach"):
         store_for("nosuch://bucket/x")
-    with pytest.raises(Denied, match=r"s3a://b/x: write s3://BUCKET/PATH instead"):
+    with pytest.raises(StoreUnavailable, match=r"s3a://b/x: write s3://BUCKET/PATH instead"):
         store_for("s3a://b/x")
-    with pytest.raises(Denied, match=r"gs:/// names no bucket: write gs://BUCKET/PATH"):
+    with pytest.raises(StoreUnavailable, match=r"gs:/// names no bucket: write gs://BUCKET/PATH"):
         store_for("gs:///")
     assert STORE.get(str(tmp_path / "file" / "a")) is None
 

@@ -9,8 +9,9 @@ import pytest
 
 from tests.exports.small_exports import avro, path, rows
 from tests.pipelines.command_line.test_command_line import refusal
+from transforms.errors import StoreUnavailable
 from transforms.stores.places import place
-from transforms.stores.store import Denied, store_for
+from transforms.stores.store import store_for
 
 MEANT = {
     "s3:/bucket/out": "s3://bucket/out",
@@ -40,7 +41,7 @@ MEANT = {
 
 @pytest.mark.parametrize("typed", MEANT)
 def test_a_place_in_no_known_form_is_refused_with_the_form_that_was_meant(typed: str) -> None:
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(StoreUnavailable) as refused:
         place(typed)
     assert MEANT[typed] in str(refused.value)
     assert "hidden" not in str(refused.value)

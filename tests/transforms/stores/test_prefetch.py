@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from transforms.errors import DataChanged
 from transforms.stores import prefetch
 from transforms.stores.prefetch import read_all
-from transforms.stores.store import Changed, Entry
+from transforms.stores.store import Entry
 
 
 class SlowStore:
@@ -33,7 +34,7 @@ class SlowStore:
             self.bytes_ahead += entry.size
             self.most_ahead = max(self.most_ahead, self.bytes_ahead)
         if entry.version == "gone":
-            raise Changed(f"{entry.path} is gone")
+            raise DataChanged(f"{entry.path} is gone")
         return entry.path.encode()
 
     def took(self, entry: Entry) -> None:
@@ -84,7 +85,7 @@ def test_an_error_comes_in_its_turn_and_ends_the_rest(store: SlowStore) -> None:
     wanted[10] = wanted[10]._replace(version="gone")
     found = read_all(wanted, 8)
     assert [next(found) for _ in range(10)] == [entry.path.encode() for entry in wanted[:10]]
-    with pytest.raises(Changed, match="made://10 is gone"):
+    with pytest.raises(DataChanged, match="made://10 is gone"):
         next(found)
     deadline = time.monotonic() + 5
     while store.under_way and time.monotonic() < deadline:

@@ -19,8 +19,9 @@ import pytest
 from tests.commands.whole_run import ROOT, run_cli
 from tests.servers.emulators import Emulator
 from tests.servers.tools import require_module
+from transforms.errors import StoreUnavailable
 from transforms.stores import store as stores
-from transforms.stores.store import Denied, store_for
+from transforms.stores.store import store_for
 
 SECONDS = 5.0
 INPUTS = {"gs": "gs://some-bucket/in", "s3": "s3://some-bucket/in", "azfs": "azfs://someaccount/some-container/in"}
@@ -126,7 +127,7 @@ def test_refused_credentials_are_said_at_once(store_emulator: Emulator, refusing
     with store_emulator.applied(store_emulator.with_endpoint("127.0.0.1", refusing)):
         started = time.monotonic()
         for act in (store_for(place).is_folder, store_for(place).get):
-            with pytest.raises(Denied, match=f"{place}.*{CURES[store_emulator.scheme].split()[0]}"):
+            with pytest.raises(StoreUnavailable, match=f"{place}.*{CURES[store_emulator.scheme].split()[0]}"):
                 act(f"{place}/x")
         assert time.monotonic() - started < SECONDS
 
@@ -148,14 +149,19 @@ def test_a_client_that_is_not_installed_is_named(scheme: str, package: str, monk
     for name in [name for name in sys.modules if name.startswith(("transforms.stores.s3", "transforms.stores.azure"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(Denied, match=rf"{scheme}:// needs the package {package}.*{re.escape(EXTRAS[scheme])}"):
+    with pytest.raises(
+        StoreUnavailable, match=rf"{scheme}:// needs the package {package}.*{re.escape(EXTRAS[scheme])}"
+    ):
         store_for(INPUTS[scheme])
 
 
 def test_a_connection_string_of_another_account_is_refused(azure: Emulator) -> None:
-    with azure.applied(), pytest.raises(Denied, match="is of the account devstoreaccount1"):
+    with azure.applied(), pytest.raises(StoreUnavailable, match="is of the account devstoreaccount1"):
         store_for("azfs://other/container/x")
-    with azure.applied({"AZURE_STORAGE_CONNECTION_STRING": "nonsense"}), pytest.raises(Denied, match="is none"):
+    with (
+        azure.applied({"AZURE_STORAGE_CONNECTION_STRING": "nonsense"}),
+        pytest.raises(StoreUnavailable, match="is none"),
+    ):
         store_for("azfs://other/container/x")
 
 

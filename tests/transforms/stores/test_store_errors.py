@@ -15,10 +15,11 @@ import pytest
 
 from tests.servers.emulators import Emulator
 from tests.servers.tools import require_module
+from transforms.errors import StoreError, StoreUnavailable
 from transforms.stores import objects
 from transforms.stores import store as stores
 from transforms.stores.objects import Meaning
-from transforms.stores.store import Denied, StoreError, join, store_for
+from transforms.stores.store import join, store_for
 
 SECONDS = 5.0
 ODD = ("o", "a/o", "x/o?y=z", "a%2Fb", "'q\"<&>", "~t", "tab\there", "u\u0308", "+ =", "deep/b/o/r")
@@ -67,7 +68,7 @@ def test_an_object_that_says_it_is_gzip_comes_as_it_is_stored(store_emulator: Em
 
 def test_a_put_into_no_bucket_is_no_conflict(store_emulator: Emulator) -> None:
     place = store_emulator.root("no-such-bucket")
-    with store_emulator.applied(), pytest.raises(Denied, match=f"there is no (bucket|container) {place}"):
+    with store_emulator.applied(), pytest.raises(StoreUnavailable, match=f"there is no (bucket|container) {place}"):
         store_for(place).put(join(place, "x"), b"")
 
 
@@ -84,7 +85,7 @@ def test_a_put_into_no_bucket_is_no_conflict(store_emulator: Emulator) -> None:
     ],
 )
 def test_what_is_wrong_for_s3_is_said(environment: dict[str, str], place: str, line: str, s3: Emulator) -> None:
-    with s3.applied(s3.environment | environment), pytest.raises(Denied, match=line):
+    with s3.applied(s3.environment | environment), pytest.raises(StoreUnavailable, match=line):
         store_for(place).is_folder(place)
 
 
@@ -96,7 +97,7 @@ def test_what_is_wrong_for_s3_is_said(environment: dict[str, str], place: str, l
     ],
 )
 def test_what_is_wrong_for_gcs_is_said(environment: dict[str, str], place: str, line: str, gcs: Emulator) -> None:
-    with gcs.applied(gcs.environment | environment), pytest.raises(Denied, match=line):
+    with gcs.applied(gcs.environment | environment), pytest.raises(StoreUnavailable, match=line):
         store_for(place).is_folder(place)
 
 
@@ -108,7 +109,7 @@ def test_a_key_file_that_is_none_is_named(content: str | None, tmp_path: Path, m
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
     stores.forget_clients()
-    with pytest.raises(Denied, match=r"key\.json") as caught:
+    with pytest.raises(StoreUnavailable, match=r"key\.json") as caught:
         store_for("gs://some-bucket/x")
     assert "\n" not in str(caught.value)
 
@@ -138,7 +139,7 @@ def test_a_host_that_there_is_not_is_said_at_once(store_emulator: Emulator, monk
     unresolved(socket.EAI_NONAME, monkeypatch)
     with store_emulator.applied(environment):
         started = time.monotonic()
-        with pytest.raises(Denied, match="no host has the name"):
+        with pytest.raises(StoreUnavailable, match="no host has the name"):
             store_for(place).is_folder(place)
         assert time.monotonic() - started < SECONDS
 
@@ -153,7 +154,7 @@ def test_names_that_cannot_be_looked_up_for_now_are_tried_again(
         store = store_for(place)
         with pytest.raises(StoreError, match="tried for 1 s") as caught:
             store.is_folder(place)
-        assert not isinstance(caught.value, Denied)
+        assert not isinstance(caught.value, StoreUnavailable)
 
 
 def test_a_service_that_answered_before_is_waited_for(
@@ -195,7 +196,13 @@ def test_a_connection_that_is_refused_is_tried_again(store_emulator: Emulator, m
 
 @pytest.mark.parametrize(
     ("code", "outcome"),
-    [("SlowDown", None), ("InternalError", None), ("NoSuchKey", None), ("AccessDenied", Denied), ("Odd", StoreError)],
+    [
+        ("SlowDown", None),
+        ("InternalError", None),
+        ("NoSuchKey", None),
+        ("AccessDenied", StoreUnavailable),
+        ("Odd", StoreError),
+    ],
 )
 def test_each_key_of_a_bulk_delete_has_an_answer(
     code: str, outcome: type[StoreError] | None, s3: Emulator, monkeypatch: pytest.MonkeyPatch

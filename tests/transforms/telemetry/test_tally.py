@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.commands.several_units import cut_small, run, write_source
+from transforms.errors import AccountingError, TooManyRejects
 from transforms.output.publication import Written
 from transforms.report import figures as report
 from transforms.telemetry import tally
-from transforms.telemetry.tally import EXAMPLES, AccountingError, Tally, check_sum, in_turn, merge, merged, pack
+from transforms.telemetry.tally import EXAMPLES, Tally, check_sum, in_turn, merge, merged, pack
 
 # One key always has one kind of value: a count, a maximum, examples, or figures below it.
 EXAMPLE_LISTS = st.lists(st.integers(0, 50), max_size=EXAMPLES).map(lambda found: sorted(found, key=orjson.dumps))
@@ -230,7 +231,7 @@ def test_too_many_rejects_is_judged_by_rows_and_by_files() -> None:
     tally.check_rejects(total(1000, 10), 0.01)
     tally.check_rejects(total(999, 998), 0.01)
     for refused in (total(1000, 11), total(999, 998, files=20)):
-        with pytest.raises(tally.TooManyRejects, match=r"missing_id: .*, e\.g\. a row 1: id is null"):
+        with pytest.raises(TooManyRejects, match=r"missing_id: .*, e\.g\. a row 1: id is null"):
             tally.check_rejects(refused, 0.01)
 
 
@@ -243,13 +244,13 @@ def test_a_run_that_has_no_fit_row_is_refused_whatever_its_size() -> None:
     unreadable = total(0, damaged={"whole_files": 1, "bytes_unread": 100, "reasons": {"r": 1}, "examples": examples})
     empty_file = total(0, damaged={"whole_files": 1, "bytes_unread": 0, "reasons": {"r": 1}, "examples": examples})
     lost = total(0, damaged={"rows_lost": 3, "reasons": {"r": 1}, "examples": examples})
-    with pytest.raises(tally.TooManyRejects, match="all 3 rows that could be read are rejected: check --input"):
+    with pytest.raises(TooManyRejects, match="all 3 rows that could be read are rejected: check --input"):
         tally.check_rejects(all_rejected, 0.99)
     for figures in (unreadable, empty_file, lost):
-        with pytest.raises(tally.TooManyRejects, match="no row of 1 file could be read: check --input"):
+        with pytest.raises(TooManyRejects, match="no row of 1 file could be read: check --input"):
             tally.check_rejects(figures, 0.99)
     one_of_many = total(0, damaged=unreadable["damaged"]) | {"files": {"read": 1_000, "bytes": 90_000}}
-    with pytest.raises(tally.TooManyRejects, match="no row of 1,000 files could be read"):
+    with pytest.raises(TooManyRejects, match="no row of 1,000 files could be read"):
         tally.check_rejects(one_of_many, 0.5)  # the others hold no rows
     tally.check_rejects(total(3, rejects={"r": 2}, reject_examples=examples), 0.0)
     tally.check_rejects(all_rejected, 1.0)  # the user said so

@@ -12,10 +12,10 @@ from urllib.parse import quote
 import orjson
 
 from transforms.delivery.answers import Verdict
-from transforms.delivery.client import Barred, NoAnswer, NotTrusted, Reply
+from transforms.delivery.client import Reply
 from transforms.delivery.deletions.answers import Made, of_cancellation, of_deletion, of_state
 from transforms.delivery.gate import backoff
-from transforms.delivery.sender import Stopped
+from transforms.errors import CertificateNotTrusted, ConnectionFailed, DeliveryStopped, ProxyError
 
 SECONDS_APART = 1.0
 _PATH = "/api/app/data-deletions/v3.0/"
@@ -31,7 +31,7 @@ class Asks(Protocol):
 class DeletionRequests:
     """Asks over one connection; ``check`` is called before each request and raises where none may be made.
 
-    ``requests`` and ``retries`` count by answer. All methods raise ``Stopped``.
+    ``requests`` and ``retries`` count by answer. All methods raise ``DeliveryStopped``.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class DeletionRequests:
             self.requests[label] += 1
             made = made._replace(words=self._veil(made.words))
             if made.verdict is Verdict.STOP:
-                raise Stopped(made.words, unauthorised=label in ("401", "403"))
+                raise DeliveryStopped(made.words, unauthorised=label in ("401", "403"))
             if made.verdict is not Verdict.AGAIN:
                 return made
             self.retries[label] += 1
             attempts += 1
             left = patience - (self._clock() - began)
             if left <= 0:
-                raise Stopped(f"nothing got through for {patience:g} s (--give_up_after): {made.words}")
+                raise DeliveryStopped(f"nothing got through for {patience:g} s (--give_up_after): {made.words}")
             wait = backoff(attempts, self._rng)
             if made.retry_after is not None:
                 wait = made.retry_after if label == "429" else max(wait, made.retry_after)
@@ -103,12 +103,12 @@ class DeletionRequests:
         try:
             reply = self._connection.ask(method, path, body, headers)
             return read(reply), str(reply.status)
-        except NotTrusted as error:
+        except CertificateNotTrusted as error:
             words = f"the certificate is not trusted ({error}): name those of your proxy in SSL_CERT_FILE"
             return Made(Verdict.STOP, words=words), "certificate"
-        except Barred as error:
+        except ProxyError as error:
             return Made(Verdict.STOP, words=str(error)), "proxy"
-        except NoAnswer as error:
+        except ConnectionFailed as error:
             return Made(Verdict.AGAIN, words=str(error)), "no answer"
         finally:
             self._last = self._clock()

@@ -14,9 +14,10 @@ from typing import Any
 
 import orjson
 
-from transforms.delivery.batches import Damaged, cut, pieces
+from transforms.delivery.batches import cut, pieces
 from transforms.delivery.delivered_run import DeliveredRun
 from transforms.delivery.ledger import State
+from transforms.errors import DamagedRunFile
 from transforms.evidence.ids import DISALLOWED, folded
 from transforms.vocabulary.persons import ANONYMOUS_PREFIX
 
@@ -43,7 +44,7 @@ def select(run: DeliveredRun) -> Wanted:
     """The ids that are deleted whole, by all lines of the run that name them.
 
     Raises:
-        NoRun, Damaged: a file is not what the run published.
+        NotAFinishedRun, DamagedRunFile: a file is not what the run published.
     """
     found: dict[str, int] = {}
     lines_of: dict[str, int] = {}  # of ids with more than one
@@ -76,7 +77,7 @@ def unconfirmed(ids: Sequence[str], content: bytes, path: str) -> list[str]:
     they are.
 
     Raises:
-        Damaged: it is not text.
+        DamagedRunFile: it is not text.
     """
     is_listed = bytearray(len(ids))
     try:
@@ -85,7 +86,7 @@ def unconfirmed(ids: Sequence[str], content: bytes, path: str) -> list[str]:
             if place is not None:
                 is_listed[place] = 1
     except UnicodeDecodeError:
-        raise Damaged(f"{path} is not text in UTF-8: list one id a line") from None
+        raise DamagedRunFile(f"{path} is not text in UTF-8: list one id a line") from None
     return [name for name, listed in zip(ids, is_listed, strict=True) if not listed]
 
 
@@ -185,10 +186,10 @@ def _lines(run: DeliveredRun) -> Iterator[tuple[bytes, dict[str, Any]]]:
                 rows += 1
                 deletion = orjson.loads(line)
                 if not isinstance(deletion, dict):
-                    raise Damaged(f"line {rows} of {file.path} is not an object")
+                    raise DamagedRunFile(f"line {rows} of {file.path} is not an object")
                 yield line, deletion
         if rows != file.rows:
-            raise Damaged(f"{file.path} has {rows:,} lines, and {file.rows:,} by the manifest")
+            raise DamagedRunFile(f"{file.path} has {rows:,} lines, and {file.rows:,} by the manifest")
 
 
 def _is_whole(deletion: dict[str, Any]) -> bool:
