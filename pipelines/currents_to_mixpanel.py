@@ -73,7 +73,7 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
             show(["nothing is published yet: the job writes _manifest.json when it is through, its last act"])
             return end(Status.DONE, told, word="submitted")
         show(lines(report, options.output))
-        told |= counts(report)
+        told |= {**counts(report), "output": options.output}
         if incomplete := missing(report["listing"]):
             return end(Status.LOOK, told, word="published", message=f"published, but {incomplete}")
         return end(Status.DONE, told, word="published")
