@@ -25,7 +25,7 @@ from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 PAGES = {
     place.relative_to(ROOT).as_posix(): place.read_text("utf-8")
     for place in sorted(
-        [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("deploy/*/*.md")]
+        [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("[!.]*/README.md"), *ROOT.glob("deploy/*/*.md")]
     )
 }
 README, IDENTITY = PAGES["README.md"], PAGES["docs/identity.md"]

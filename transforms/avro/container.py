@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from transforms.avro import gzip_file
 from transforms.avro.bounds import free_values
 from transforms.avro.codecs import CODECS, MAX_BLOCK_BYTES, CodecError, TooLarge, decompress
 from transforms.avro.header import MAGIC, MARKER_BYTES, Cut, codec_of, count_rows, long_at, open_header, read_header
@@ -16,7 +17,6 @@ from transforms.vocabulary.files import DAMAGE
 
 __all__ = ["Block", "Container", "Damage", "Schema", "read_container"]
 
-_GZIP_MAGIC = b"\x1f\x8b"
 # Best ratio of deflate; a count beyond it in a block that cannot be decompressed is not believed.
 _MAX_RATIO = 1032
 _SPLIT = "files were joined as bytes (cat, getmerge, compose): upload each by itself"
@@ -100,8 +100,15 @@ def read_container(content: bytes, max_block_bytes: int = MAX_BLOCK_BYTES) -> Co
     """
     if not content:
         return _whole_file("empty_file", "the file has 0 bytes: upload it again, or leave it out with --skip")
-    if content[:2] == _GZIP_MAGIC:
-        return _whole_file("gzip", "the file is a gzip of something: decompress it (gunzip) and run again")
+    if content[:2] == gzip_file.MAGIC:
+        try:
+            content = gzip_file.opened(content, max_block_bytes)
+        except gzip_file.NotOpened as error:
+            return _whole_file("gzip", str(error))
+        if content[:4] != MAGIC:
+            return _whole_file(
+                "gzip", f"the file is a gzip of what begins with {content[:16]!r}: give Avro files, or --skip it"
+            )
     if content[:4] != MAGIC:
         return _whole_file(
             "not_avro",

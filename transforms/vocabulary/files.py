@@ -8,7 +8,7 @@ DAMAGE = Terms(
     "a reason of damage",
     __name__,
     Term("empty_file", "the file has 0 bytes"),
-    Term("gzip", "the file as a whole is compressed with gzip"),
+    Term("gzip", "the file is a damaged gzip, or a gzip of something else than an Avro file"),
     Term("not_avro", "the file does not begin as an Avro file does"),
     Term("header", "the header is damaged, or its schema is not that of a record"),
     Term("truncated", "the file ends, or another one begins, inside its header or a block"),
