@@ -6,12 +6,14 @@ What is inside decides, not the name: a store may say of any object that its enc
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 from isal import isal_zlib
 
 MAGIC = b"\x1f\x8b"
 _GZIP_FRAME = 31  # the window bits that zlib takes for it
 _AT_ONCE = 1 << 20
+_ERRORS: tuple[Any, ...] = (isal_zlib.error, zlib.error)
 # Of its own bytes. Avro of events takes a twentieth at best; deflate goes down to a thousandth, which only bombs do.
 _MOST_TIMES = 64
 
@@ -37,7 +39,7 @@ def opened(content: bytes, least_limit: int) -> bytes:
         while not stream.eof:
             try:
                 part = stream.decompress(pending, _AT_ONCE)
-            except (isal_zlib.error, zlib.error) as error:
+            except _ERRORS as error:
                 raise NotOpened(f"the file is a damaged gzip ({error}): upload it again") from error
             size += len(part)
             if size > limit:

@@ -28,7 +28,8 @@ def warnings(listing: Mapping[str, Any]) -> list[str]:
     if found := left.get("other_name"):
         told.append(
             f"{_files(found)} that look like exports are not read, for their names do not end in .avro (such as "
-            f"{found['example']}): unpack those that are packed (gunzip) or name them (--input '…/**/*.avro.gz'), and let names end in .avro"
+            f"{found['example']}): unpack those that are packed (gunzip) or name them (--input '…/**/*.avro.gz'), and "
+            "let names end in .avro"
         )
     if hidden := listing.get("hidden_avro"):
         told.append(
