@@ -15,6 +15,8 @@ from benchmarks import exports, loop
 from benchmarks.measure import CommandFailed, measure
 from tests.servers.tools import require_module
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 2_000
 

@@ -140,12 +140,14 @@ def shown(actual: Actual) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flow", ["sign-up", "new device", "shared device"])
 def test_a_flow_comes_out_as_shown(flow: str, tmp_path: Path) -> None:
     marker = f"<!-- flow: {flow} -->"
     assert shown(run_flow(tmp_path, table_below(marker))) == lines_below(marker)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("policy", "user_of_e2"), [("next", "ada"), ("sole", "ada"), ("first", "ada"), ("none", None)])
 def test_without_the_orphan_row_the_device_joins_unless_told_not_to(
     policy: str, user_of_e2: str | None, tmp_path: Path
@@ -156,6 +158,7 @@ def test_without_the_orphan_row_the_device_joins_unless_told_not_to(
     assert second["distinct_id"] == (user_of_e2 or "$device:p2")
 
 
+@pytest.mark.slow
 def test_the_shared_tablet_is_named_and_with_first_it_is_the_first_one_s(tmp_path: Path) -> None:
     rows = table_below("<!-- flow: shared device -->")
     contested = [{"device_id": "tablet", "known_users": ["ada", "ben"]}]

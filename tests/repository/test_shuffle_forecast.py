@@ -30,6 +30,8 @@ from transforms.messages import blocks_on_disk
 from transforms.messages.elements import MAXIMUM_BYTES
 from transforms.settings import Plan
 
+pytestmark = pytest.mark.slow
+
 GROUPED: dict[str, Any] = {
     "SpreadUnits": read_ids._ReadIds,
     "GroupLinks": unique_links._UniqueLinks,

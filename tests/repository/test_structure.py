@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import subprocess
@@ -50,11 +51,22 @@ def sources(*folders: str) -> dict[str, Path]:
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in found}
 
 
+@functools.cache
+def text(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+@functools.cache
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
+    return ast.parse(text(path))
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
+    return frozenset(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -64,12 +76,13 @@ def imports(path: Path) -> Iterator[str]:
 
 
 PRODUCT = sources("transforms", "pipelines")
+ALL = {**PRODUCT, **sources("tests", "benchmarks")}
 PURE = sorted(name for name in sources("transforms") if name not in BEAM_MODULES)
 
 
 @pytest.mark.parametrize("name", [name for name in PURE if name != "transforms"])
 def test_a_pure_module_imports_no_beam(name: str) -> None:
-    found = set(imports(PRODUCT[name]))
+    found = imports(PRODUCT[name])
     impure = {module for module in found if module.split(".")[0] == "apache_beam" or module in BEAM_MODULES}
     assert not impure, f"{name} imports {sorted(impure)}: keep Beam in {sorted(BEAM_MODULES)}"
 
@@ -104,11 +117,10 @@ def test_each_exported_transform_shows_an_example() -> None:
         assert get_type_hints(found).input_types, f"{found} declares no input type"
 
 
-@pytest.mark.parametrize("name", [*PRODUCT, *sources("tests", "benchmarks")])
+@pytest.mark.parametrize("name", ALL)
 def test_a_file_can_be_read_in_one_go(name: str) -> None:
-    path = {**PRODUCT, **sources("tests", "benchmarks")}[name]
     limit = LONGEST_TEST_FILE if name.startswith("tests") else LONGEST_FILE
-    assert len(path.read_text("utf-8").splitlines()) <= limit, f"{name} is longer than {limit} lines: cut it by theme"
+    assert len(text(ALL[name]).splitlines()) <= limit, f"{name} is longer than {limit} lines: cut it by theme"
 
 
 def test_the_tests_of_transforms_are_short_enough_to_be_read_as_documentation() -> None:
@@ -119,21 +131,21 @@ def test_the_tests_of_transforms_are_short_enough_to_be_read_as_documentation() 
 
 
 def test_names_say_what_is_inside() -> None:
-    for name in {**PRODUCT, **sources("tests", "benchmarks")}:
+    for name in ALL:
         assert not VAGUE_NAMES & set(re.split(r"[._]", name)), f"{name}: name it after what it does"
 
 
-@pytest.mark.parametrize("name", sorted(name for name, path in PRODUCT.items() if "apache_beam" in set(imports(path))))
+@pytest.mark.parametrize("name", sorted(name for name, path in PRODUCT.items() if "apache_beam" in imports(path)))
 def test_a_beam_module_has_no_lambda_and_no_state(name: str) -> None:
     for node in ast.walk(tree(PRODUCT[name])):
         assert not isinstance(node, ast.Lambda), f"{name}, line {node.lineno}: a lambda is pickled with its code"
-    text = PRODUCT[name].read_text("utf-8")
-    assert not re.search(r"StateSpec|TimerSpec|StateParam|TimerParam|userstate", text), f"{name} has a stateful step"
+    stateful = re.search(r"StateSpec|TimerSpec|StateParam|TimerParam|userstate", text(PRODUCT[name]))
+    assert not stateful, f"{name} has a stateful step"
 
 
 def test_the_main_session_is_never_saved() -> None:
     for name, path in PRODUCT.items():
-        for word in re.findall(r"[\w-]*save_main_session", path.read_text("utf-8")):
+        for word in re.findall(r"[\w-]*save_main_session", text(path)):
             assert word == "--no_save_main_session", name
 
 

@@ -40,6 +40,8 @@ from transforms.messages.elements import ANSWER, ATTRIBUTES, KINDS, LINKS, MAXIM
 from transforms.telemetry import tally as accounting
 from transforms.telemetry.tally import pack_bounded
 
+pytestmark = pytest.mark.slow
+
 SESSION, CUSTOM, UPDATE = "users.behaviors.app.SessionStart", "users.behaviors.CustomEvent", "users.profile.Update"
 STEPS = (
     read_ids._ReadIds, unique_links._UniqueLinks, resolve_identities._Resolve, answer_units._Answer,

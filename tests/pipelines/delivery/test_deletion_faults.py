@@ -34,6 +34,8 @@ from transforms.delivery.lease import acquire
 from transforms.errors import DeliveryStopped
 from transforms.stores.store import join, store_for
 
+pytestmark = pytest.mark.slow
+
 API = "/api/app/data-deletions/v3.0"
 
 

@@ -30,6 +30,8 @@ from tests.servers.mixpanel_project import MixpanelProject
 from tests.servers.mixpanel_stand_in import SLOW_BUT_WHOLE, Faults, StandIn, make_certificate, stand_in
 from transforms.stores.store import join
 
+pytestmark = pytest.mark.slow
+
 LIMITS = 4, 2_000_000
 FLAGS = ("--with_profiles", "--batch_events", "4", "--concurrency", "50", "--timeout", "2")
 SEED = 65  # with it few batches meet a fault twice: a third attempt waits for long

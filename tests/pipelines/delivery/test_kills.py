@@ -29,6 +29,8 @@ from tests.commands.whole_run import ROOT
 from tests.servers.mixpanel_project import MixpanelProject
 from tests.servers.mixpanel_stand_in import StandIn, stand_in
 
+pytestmark = pytest.mark.slow
+
 LIMITS = 8, 2_000_000
 FLAGS = ("--with_profiles", "--batch_events", "8", "--concurrency", "3", "--refused_ok", "1")
 # "PATH STAGE N": of the N-th request to a path of the stand-in, or of the last but N; else as in killed_delivery.

@@ -23,6 +23,8 @@ from tests.oracle.mixpanel_simulator import DEVICE, event_key
 from tests.servers.mixpanel_project import MixpanelProject
 from tests.servers.mixpanel_stand_in import Faults, StandIn, make_certificate, stand_in
 
+pytestmark = pytest.mark.slow
+
 LIMITS = 2_000, 2_000_000
 
 

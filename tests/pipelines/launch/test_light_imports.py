@@ -14,6 +14,8 @@ from pipelines.launch.light_imports import light_imports
 from tests.commands.whole_run import ROOT
 from tests.exports.random_exports import NOW, random_export, write_export
 
+pytestmark = pytest.mark.slow
+
 _CLIENTS = ("azure", "boto3", "botocore", "google.api_core", "google.auth", "google.cloud.storage", "pymongo")
 _LOADED = f"sorted(name for name in {_CLIENTS} if sys.modules.get(name))"
 

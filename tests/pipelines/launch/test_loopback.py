@@ -17,6 +17,8 @@ from tests.servers.small_cluster import ended, job_server, submit, wait_for
 from tests.servers.tools import require
 from transforms.output.publication import MANIFEST
 
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
 
 def test_prism_with_the_steps_in_this_process_publishes_the_same(undisturbed: Source, tmp_path: Path) -> None:
     source, expected = undisturbed

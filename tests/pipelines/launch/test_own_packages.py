@@ -14,6 +14,8 @@ from pipelines.command_line.failures import worker_lost
 from tests.commands.several_units import FLAGS, UNIT_FILES, Source, published
 from tests.commands.whole_run import ROOT
 
+pytestmark = pytest.mark.slow
+
 # As the installed command begins, with few files a unit, so that there is work for two.
 _COMMAND = f"""
 import functools, sys

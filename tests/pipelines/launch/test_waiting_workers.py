@@ -20,6 +20,8 @@ from pipelines.launch.waiting_workers import WaitingWorkers, default_workers
 from tests.commands.several_units import Source, published, run
 from tests.commands.whole_run import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def workers() -> Iterator[WaitingWorkers]:

@@ -22,6 +22,7 @@ MUTANTS = 2_000
 MOST_GROWTH_MB = 700  # the largest mutant is 1 MB of schema
 
 
+@pytest.mark.slow
 def test_no_mutant_is_read_otherwise_than_the_letter_says() -> None:
     # In a process of its own: what ends one, or takes too much, is to fail this test and no other.
     command = [sys.executable, "-m", "tests.exports.fuzzing", "0", str(MUTANTS)]

@@ -28,6 +28,8 @@ from transforms.delivery.outcome import write_refused
 from transforms.errors import DamagedRunFile, DeliveryMismatch, NotAFinishedRun, UsageError
 from transforms.stores.store import join
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1 << 20
 
 

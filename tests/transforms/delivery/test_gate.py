@@ -202,6 +202,7 @@ def test_the_back_off_doubles_to_a_minute_with_one_to_five_seconds_of_jitter() -
         assert all(base + 1 <= backoff(attempt, rng) <= base + 5 for _ in range(50))
 
 
+@pytest.mark.slow
 def test_a_delivery_under_a_limit_is_refused_less_than_half_of_its_requests(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", events=6000)
     with stand_in(None, Faults(events_per_second=500, retry_after="1")) as server:

@@ -181,6 +181,7 @@ ROWS = st.lists(
 USERS = st.dictionaries(st.integers(0, 6), st.integers(0, 2), max_size=4)
 
 
+@pytest.mark.slow
 @given(ROWS, USERS, st.sampled_from([60.0, 3600.0, DAY, 7 * DAY, np.inf]), st.integers(1, 7))
 @settings(max_examples=1_500, deadline=None)
 def test_the_links_are_those_of_a_count_by_hand(rows: list[Row], users: dict[int, int], stay: float, most: int) -> None:

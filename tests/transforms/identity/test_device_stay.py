@@ -17,6 +17,8 @@ from tests.commands.whole_run import compare, flags, read_output, run_in_process
 from tests.exports.random_exports import NOW, Export, ExportFile, random_export, write_export
 from tests.oracle import whole_job as oracle
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 ANY = float("inf")
 TYPES = ("users.behaviors.app.SessionStart", "users.behaviors.Purchase", "users.messages.email.Click")

@@ -27,6 +27,8 @@ from transforms.messages import blocks_on_disk
 from transforms.messages.blocks_on_disk import TRAVELS
 from transforms.messages.elements import LINKS, TALLY, Traffic, tag_and_size, tagged, untagged
 
+pytestmark = pytest.mark.slow
+
 SMALL, LARGE = b"s" * TRAVELS, b"l" * (TRAVELS + 1)
 NOW = "--now=2027-01-01"
 

@@ -28,6 +28,8 @@ from transforms.evidence.links import split
 from transforms.messages import told
 from transforms.messages.elements import KINDS, unnumbered, untagged
 
+pytestmark = pytest.mark.slow
+
 RECEIVERS: dict[type[beam.DoFn], str] = {
     unique_links._UniqueLinks: "unique links",
     resolve_identities._Resolve: "resolve",

@@ -143,6 +143,7 @@ figures.finish = die
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_second_attempt_is_gone_on_with(tmp_path: Path, small_units: None) -> None:
     known = [row(f"{n:08x}-1111-4111-8111-{n:012x}", user_id=f"p{n}", external_user_id=f"2049{n}") for n in range(4)]
     content = avro([{**each, "device_id": None, "sdk": "7.1"} for each in known], event_type=SESSION, block_rows=2)

@@ -109,6 +109,7 @@ def test_versions_that_one_side_alone_names_do_not_differ() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_command_refuses_files_of_other_versions_with_status_2_until_it_may_overwrite(tmp_path: Path) -> None:
     source = small_exports.write(
         tmp_path / "in", {small_exports.path("a"): small_exports.avro(small_exports.rows("a"))}

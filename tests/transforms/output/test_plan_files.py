@@ -19,6 +19,8 @@ from transforms.errors import StoreError
 from transforms.output import plan_files
 from transforms.output.plan_files import PlanFiles, hand_out, read_units
 
+pytestmark = pytest.mark.slow
+
 SESSION = second_look.SESSION
 SMALL = """
 from transforms.output import plan_files

@@ -177,6 +177,7 @@ def test_what_beam_does_not_know_is_refused(scheme: str, monkeypatch: pytest.Mon
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_run_reads_and_publishes_there(place: str, tmp_path: Path, small_units: None) -> None:
     several_units.write_source(tmp_path / "in")
     assert several_units.run(tmp_path / "in", tmp_path / "out") == 0

@@ -149,6 +149,7 @@ def test_a_put_may_ask_for_a_version(place: str, store: Store) -> None:
     assert store.get(path) is None
 
 
+@pytest.mark.slow
 def test_a_large_object_comes_whole(place: str, store: Store) -> None:
     data = b"".join(number.to_bytes(4, "big") for number in range(10 << 20))
     assert store.put_if_absent(join(place, "large"), data)

@@ -57,6 +57,7 @@ def entries(count: int, size: int = 1) -> list[Entry]:
     return [Entry(f"made://{number}", size, "1") for number in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrency", [1, 2, 32])
 def test_contents_come_in_the_order_asked_for(store: SlowStore, concurrency: int) -> None:
     wanted = entries(100)

@@ -78,6 +78,7 @@ def said(url: str, environment: dict[str, str]) -> tuple[str, float]:
     return lines[0], float(seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", INPUTS)
 def test_without_credentials_the_cure_is_named_soon(scheme: str, bare_environment: dict[str, str]) -> None:
     line, seconds = said(INPUTS[scheme], bare_environment)
@@ -132,6 +133,7 @@ def test_refused_credentials_are_said_at_once(store_emulator: Emulator, refusing
         assert time.monotonic() - started < SECONDS
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_a_line_with_status_2(bare_environment: dict[str, str], tmp_path: Path) -> None:
     started = time.monotonic()
     done = run_cli(INPUTS["gs"], tmp_path / "out", env=bare_environment | {"STORAGE_EMULATOR_HOST": ""})
