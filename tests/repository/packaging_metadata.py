@@ -12,8 +12,18 @@ from tests.commands.whole_run import ROOT
 
 def project() -> dict[str, Any]:
     """The table ``[project]``."""
-    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    found: dict[str, Any] = _tables()["project"]
     return found
+
+
+def pytest_settings() -> dict[str, Any]:
+    """The table ``[tool.pytest.ini_options]``."""
+    found: dict[str, Any] = _tables()["tool"]["pytest"]["ini_options"]
+    return found
+
+
+def _tables() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
 def constraints() -> dict[str, str]:

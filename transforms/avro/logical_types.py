@@ -122,7 +122,7 @@ def text_of(value: bytes, logical: Logical | None) -> str | None:
 
 
 def base64_of(value: bytes) -> str:
-    """Bytes as a text that says what it is.
+    r"""Bytes as a text that says what it is.
 
     >>> base64_of(b"\xff")
     'data:;base64,/w=='
