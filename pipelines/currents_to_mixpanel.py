@@ -16,7 +16,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.command_line import options as command_line
@@ -24,7 +24,7 @@ from pipelines.command_line.exit_status import Status
 from pipelines.command_line.failures import cause, failed, needs_whole_rows
 from pipelines.command_line.flags import ANY
 from pipelines.command_line.interruption import carry_out
-from pipelines.command_line.last_words import finish, show
+from pipelines.command_line.last_words import complain, finish, show
 from pipelines.command_line.options import Options
 from pipelines.command_line.runner_options import DIRECT
 from pipelines.command_line.runners import check_answers
@@ -50,6 +50,7 @@ from transforms.stores.store import be_patient, join, store_for
 
 PROGRAM = "currents-to-mixpanel"
 _LAST_SECONDS = 5.0  # that an interrupted run gives a store which does not answer
+_TOO_LATE = "interrupted, but {} was published already"
 FINISHING_SECONDS = 60.0  # that an equal run gets between its sweep and its manifest
 
 
@@ -64,6 +65,7 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
     if not verbose:
         logging.disable(logging.CRITICAL)  # Beam logs from its import on
     be_patient()
+    report = None
     try:
         options = command_line.parse(argv)
         told["output"] = options.output
@@ -72,12 +74,14 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
         if report is None:
             show(["nothing is published yet: the job writes _manifest.json when it is through, its last act"])
             return end(Status.DONE, told, word="submitted")
-        show(lines(report, options.output))
         told |= {**counts(report), "output": options.output}
+        _show_summary(report, options.output)
         if incomplete := missing(report["listing"]):
             return end(Status.LOOK, told, word="published", message=f"published, but {incomplete}")
         return end(Status.DONE, told, word="published")
     except KeyboardInterrupt as error:
+        if report is not None:
+            return end(Status.DONE, told, word="published", message=_TOO_LATE.format(options.output))
         interrupted = "interrupted: nothing is published; the same command finishes the run"
         return end(Status.INTERRUPTED, told, message=str(error) or interrupted)
     except SystemExit:  # --help
@@ -89,6 +93,13 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
         return end(status, told, message=cause(error))
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _show_summary(report: Mapping[str, Any], output: str) -> None:
+    try:
+        show(lines(report, output))
+    except Exception as error:  # what is published stays so, whatever a terminal or a pipe makes of the words
+        complain(PROGRAM, f"{output} is published, but its summary cannot be shown: {type(error).__name__}: {error}")
 
 
 def _run(options: Options, started: float, waiting: WaitingWorkers, own_process: bool) -> dict[str, Any] | None:
@@ -140,22 +151,35 @@ def _run(options: Options, started: float, waiting: WaitingWorkers, own_process:
         if not _is_published(options.output, digest):
             raise failed(error) from error
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        is_interrupted = isinstance(error, KeyboardInterrupt)
+        if is_interrupted:
             be_patient(_LAST_SECONDS)
-        if isinstance(error, KeyboardInterrupt) or not _is_published(options.output, digest, work):
+        if not _is_published(options.output, digest, () if is_interrupted else work):
             with contextlib.suppress(StoreError):
                 release(options.output, digest)
             if isinstance(error, Exception):
                 raise failed(error) from error
-            raise
+            # A thread of the job may have put the manifest meanwhile.
+            if not _is_published(options.output, digest):
+                raise
+        if is_interrupted:
+            complain(PROGRAM, _TOO_LATE.format(options.output))
     finally:
         with contextlib.suppress(StoreError):  # what is published is whole, and a failure has words of its own
             tidy(options.output)
-    report = store_for(options.output).get(join(options.output, "report.json"))
-    if report is None or not published_by_equal(options.output, digest):
+    try:
+        return _published_report(options.output, digest)
+    except KeyboardInterrupt:  # too late: it is published
+        be_patient(_LAST_SECONDS)
+        return _published_report(options.output, digest)
+
+
+def _published_report(output: str, digest: str) -> dict[str, Any]:
+    report = store_for(output).get(join(output, "report.json"))
+    if report is None or not published_by_equal(output, digest):
         raise StoreError(
-            f"{options.output} has no {MANIFEST} of this run although the job ended: something removes its files, or "
-            "the job did not write it"
+            f"{output} has no {MANIFEST} of this run although the job ended: something removes its files, or the job "
+            "did not write it"
         )
     published: dict[str, Any] = json.loads(report)
     return published

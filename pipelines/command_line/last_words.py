@@ -15,8 +15,12 @@ from pipelines.command_line.exit_status import Status
 
 def show(lines: Iterable[str]) -> None:
     """Print lines, unless nobody reads on: what is done stays done where the output is piped into ``head``."""
+    text = "\n".join(lines)
     try:
-        print("\n".join(lines), flush=True)
+        try:
+            print(text, flush=True)
+        except UnicodeEncodeError:  # a terminal or a pipe of another encoding
+            print(text.encode("ascii", "backslashreplace").decode(), flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
@@ -43,8 +47,12 @@ def last_line(status: Status, counts: Mapping[str, Any], *, message: str = "", w
 
 def complain(program: str, message: str) -> None:
     """Print a line on standard error, if that is still there."""
+    text = f"{program}: {message}"
     try:
-        print(f"{program}: {message}", file=sys.stderr, flush=True)
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except UnicodeEncodeError:
+            print(text.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
+from pipelines import currents_to_mixpanel as command
 from tests.commands.deliveries import write_run
 from tests.commands.whole_run import ROOT
 from tests.exports.small_exports import avro, path, rows, write
@@ -108,3 +110,60 @@ def test_nobody_who_reads_the_object_changes_no_status(verb: str, tmp_path: Path
             stderr=subprocess.PIPE, text=True, check=False, timeout=120, env={"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def _interrupted(*_: object, **__: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _unwritable(*_: object, **__: object) -> NoReturn:
+    raise UnicodeEncodeError("ascii", "ä", 0, 1, "ordinal not in range(128)")
+
+
+@pytest.mark.parametrize("moment", ["after the job", "while it is read back", "while the summary is shown"])
+def test_a_run_that_is_published_says_so_however_late_it_is_interrupted(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, read_back = command._work, command._published_report
+
+    def done_and_interrupted(*args: Any) -> NoReturn:
+        assert work(*args)
+        raise KeyboardInterrupt
+
+    def interrupted_once(*args: Any) -> Any:
+        monkeypatch.setattr(command, "_published_report", read_back)
+        raise KeyboardInterrupt
+
+    if moment == "after the job":
+        monkeypatch.setattr(command, "_work", done_and_interrupted)
+    elif moment == "while it is read back":
+        monkeypatch.setattr(command, "_published_report", interrupted_once)
+    else:
+        monkeypatch.setattr(command, "lines", _interrupted)
+    source = write(tmp_path / "in", {path("a"): avro(rows("a"))})
+    assert command.main([f"--input={source}", f"--output={tmp_path / 'out'}", "--now=1770000000", "--json"]) == 0
+    assert (tmp_path / "out" / "_manifest.json").exists()
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[-1])["status"] == "published"
+    if moment != "while it is read back":
+        assert f"interrupted, but {tmp_path / 'out'} was published already" in captured.err
+
+
+def test_a_summary_that_cannot_be_shown_changes_no_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "lines", _unwritable)
+    source = write(tmp_path / "in", {path("a"): avro(rows("a"))})
+    assert command.main([f"--input={source}", f"--output={tmp_path / 'out'}", "--now=1770000000"]) == 0
+    assert "is published, but its summary cannot be shown" in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_the_words_escaped(tmp_path: Path) -> None:
+    source = write(tmp_path / "Größe", {path("a"): avro(rows("a"))})
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.currents_to_mixpanel", f"--input={source}", "--output=Größe/../out"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "LANG": "C.UTF-8"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Gr\\xf6\\xdfe" in done.stdout
