@@ -35,6 +35,7 @@ def test_on_random_exports_arrival_order_is_no_matter_and_mixpanel_takes_every_l
         check_deletion(compact(deletion).encode())
 
 
+@pytest.mark.slow
 def test_random_exports_hold_every_outcome() -> None:
     runs = [oracle.run(random_export(seed), now=NOW, max_profiles_per_device=1 + seed % 3) for seed in range(40)]
     reasons = {reason for expected in runs for reason, _, _ in expected.rejects}

@@ -22,6 +22,8 @@ from pipelines.sample_export import people
 from pipelines.sample_export.funnels import FUNNELS, parse
 from transforms.currents import catalog
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {"users": 20, "days": 1, "rows": 2500, "flush_minutes": 60}
 PATH = re.compile(

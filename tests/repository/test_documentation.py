@@ -199,6 +199,7 @@ def keys_of(value: Any) -> Iterator[str]:
                 yield from keys_of(inner)
 
 
+@pytest.mark.slow
 def test_every_key_of_the_report_is_explained(tmp_path: Path) -> None:
     truth = tmp_path / "truth.json"
     truth.write_text(json.dumps({"p1": "Ada", "p3": "Ben"}))

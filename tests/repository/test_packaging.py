@@ -104,6 +104,14 @@ def test_the_quick_tests_leave_out_what_needs_a_server_a_browser_or_time() -> No
     assert "install_" not in recipe
 
 
+def test_what_starts_a_job_server_or_workers_is_marked_as_a_cluster() -> None:
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text("utf-8")
+        programs = re.findall(r"require\(['\"](prism|container|java|ip|unshare)['\"]\)|require_worker_python\(\)", text)
+        if programs and path.parent.name != "clusters":
+            assert re.search(r"^pytestmark = .*pytest\.mark\.cluster", text, re.MULTILINE), path
+
+
 @pytest.mark.parametrize("setting", ["yes", "no"])
 def test_debian_packages_are_installed_only_after_a_line_that_says_so(setting: str, tmp_path: Path) -> None:
     """On a machine that has bash and nothing else: apt-get and id write down that they were called."""

@@ -111,6 +111,7 @@ def test_a_broken_answer_says_nothing_of_what_was_taken(fault: str, taken: int) 
         assert len(server.project.events) == taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "taken", "answer"),
     [

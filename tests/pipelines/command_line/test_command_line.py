@@ -253,6 +253,7 @@ def test_folders_that_may_not_be_used_are_the_users_error(
     assert f"cannot list {source}: Permission denied" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("more", "status"), [((), 0), (("--mixed_workspace",), 2), (("--max_reject_share=0",), 4)])
 def test_the_process_ends_with_its_status_and_without_a_traceback(
     more: tuple[str, ...], status: int, tmp_path: Path
@@ -270,6 +271,7 @@ def test_the_process_ends_with_its_status_and_without_a_traceback(
         assert 6 <= len(completed.stdout.splitlines()) <= 12
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_does_not_undo_a_published_run(tmp_path: Path) -> None:
     source = write(tmp_path / "in", {path("a"): avro(rows("a"))})
     reader, writer = os.pipe()

@@ -151,6 +151,7 @@ def test_a_message_of_a_limit_is_told_from_one_that_quotes_it() -> None:
     assert not passes_limit(KeyError("TooManyRejects"))
 
 
+@pytest.mark.slow
 def test_a_sample_tells_its_counts_and_leaves_nothing_where_it_was_cut_short(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_sample_tells_its_counts_and_leaves_nothing_where_it_was_cut_short(
     assert ended.told["rows"] == 0
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_a_failure_after_which_the_same_command_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

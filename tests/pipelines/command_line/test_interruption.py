@@ -16,6 +16,8 @@ from tests.commands.deliveries import write_run
 from tests.commands.whole_run import ROOT
 from tests.exports.small_exports import avro, path, rows, write
 
+pytestmark = pytest.mark.slow
+
 # A step of the verb says that it is there, and takes for ever.
 _DRIVER = """
 import hashlib, sys, threading, time

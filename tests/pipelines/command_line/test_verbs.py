@@ -24,6 +24,7 @@ def test_the_job_is_the_verb_run_and_what_the_command_does_without_a_verb(verb: 
     assert done.stderr.startswith("currents-to-mixpanel:")
 
 
+@pytest.mark.slow
 def test_deliver_and_sample_are_verbs(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     done = command("deliver", f"--input={run}", "--project_id=1", "--region=us", "--dry_run")

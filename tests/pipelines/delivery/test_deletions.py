@@ -29,6 +29,8 @@ from tests.commands.whole_run import run_cli
 from tests.exports.small_exports import SCHEMA, avro, path, write
 from tests.servers.mixpanel_stand_in import StandIn
 
+pytestmark = pytest.mark.slow
+
 
 def tree(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}

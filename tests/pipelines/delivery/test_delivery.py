@@ -16,6 +16,8 @@ from tests.exports.small_exports import avro, path, write
 from tests.servers.mixpanel_project import MixpanelProject
 from tests.servers.mixpanel_stand_in import Faults, make_certificate, stand_in
 
+pytestmark = pytest.mark.slow
+
 POISON = "i-77"
 
 

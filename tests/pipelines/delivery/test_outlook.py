@@ -29,6 +29,8 @@ from transforms.delivery.forecast import FREE_EVENTS, by_month
 from transforms.output.publication import describe, manifest
 from transforms.stores.store import join, store_for
 
+pytestmark = pytest.mark.slow
+
 MARCH, APRIL = 1_772_323_200, 1_775_001_600  # 2026-03-01, 2026-04-01
 
 

@@ -27,6 +27,8 @@ from tests.servers.mixpanel_stand_in import Faults, StandIn, stand_in
 from transforms.delivery.gate import Gate
 from transforms.delivery.sender import Figures
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "Send this? [yes/no] "
 
 

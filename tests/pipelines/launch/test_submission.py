@@ -37,6 +37,7 @@ def test_an_endpoint_where_nobody_listens_is_said_at_once(capsys: pytest.Capture
     assert message.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_does_not_answer_is_said_in_time() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))

@@ -22,6 +22,8 @@ from transforms.avro.decode import Chunk, FileDamage, decode
 from transforms.avro.schema import parse_schema
 from transforms.currents import catalog
 
+pytestmark = pytest.mark.slow
+
 BAD = "\udcff"  # the byte FF, which no UTF-8 text has
 
 

@@ -373,6 +373,7 @@ FUZZED_ROWS = make_rows(25, seed=5)
 FUZZED = avro(FUZZED_ROWS, block_bytes=200)
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_a_changed_byte_is_seen_exactly_where_the_strict_reader_sees_it(data: st.DataObject) -> None:

@@ -231,6 +231,7 @@ def test_a_block_that_swells_beyond_the_limit_is_damage(codec: str) -> None:
     assert "--max_block_mb" in damage.detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", sorted(set(CODECS) - {"null"}))
 def test_a_bomb_is_not_decompressed_whole(codec: str) -> None:
     content = _block(codec, 48 << 20)

@@ -18,6 +18,8 @@ from tests.exports.small_exports import avro, path, rows, write
 from transforms.output.claims import claim
 from transforms.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 NOON = 1_770_120_000  # 2026-02-03T12:00:00Z
 
 

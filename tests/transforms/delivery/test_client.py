@@ -11,6 +11,8 @@ from tests.commands.deliveries import ACCOUNT, deliver, event, publish, update, 
 from tests.servers.mixpanel_project import Answer, MixpanelProject
 from tests.servers.mixpanel_stand_in import Faults, stand_in
 
+pytestmark = pytest.mark.slow
+
 UPDATES = "/engage?strict=1&verbose=1&ip=0"
 
 

@@ -85,6 +85,7 @@ def test_a_confirmation_lists_ids_as_they_are_or_as_lines_of_deletions() -> None
         unconfirmed(ids, b"\x1f\x8bcut, and no more than that", "f")
 
 
+@pytest.mark.slow
 def test_ids_that_are_cut_between_two_pieces_of_a_large_file_are_read_whole() -> None:
     ids = [f"{random.Random(n).getrandbits(256):064x}" for n in range(80_000)]
     text = "\n".join(ids).encode()

@@ -20,6 +20,8 @@ from tests.servers.mixpanel_stand_in import Faults, StandIn, make_certificate, s
 from transforms.delivery.client import APP_HOSTS, HOSTS, Connection
 from transforms.errors import ConnectionFailed, ProxyError, UsageError
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("api-eu.mixpanel.com", "eu.mixpanel.com")
 LOGIN = "guard:c4nary"
 

@@ -102,6 +102,7 @@ WORDS = [*sorted(DISALLOWED | NOBODY | STOCK_DEVICES), "$device:", "$", " ", "0"
 SOME = st.one_of(st.sampled_from(WORDS), st.text(max_size=4))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.tuples(SOME, SOME).map("".join)), max_size=20),
@@ -115,6 +116,7 @@ def test_usable_equals_the_rule(texts: list[str | None], skip: int, id_type: int
     assert usable(array, id_type, no_id).tolist() == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.one_of(st.text(max_size=5), st.text("a\0é", max_size=20), st.text("a\0", min_size=38, max_size=50))))
 def test_bytewise_order(texts: set[str]) -> None:

@@ -188,6 +188,7 @@ def test_the_links_are_those_of_a_count_by_hand(rows: list[Row], users: dict[int
     assert links(rows, users, stay=stay, most=most) == by_hand(rows, users, stay, most)
 
 
+@pytest.mark.slow
 @given(ROWS, USERS, st.randoms(use_true_random=False))
 @settings(max_examples=300, deadline=None)
 def test_no_user_inherits_who_came_more_than_a_minute_before_the_profile_left(

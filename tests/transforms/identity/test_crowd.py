@@ -69,6 +69,7 @@ def test_a_device_that_only_a_crowd_contests_links_again() -> None:
     assert known_users(run(links))["p0"] == "ada"
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(GRAPH, st.sampled_from(POLICIES), st.integers(1, 3), st.randoms(use_true_random=False))
 def test_dropping_is_resolving_without_the_crowds_links(

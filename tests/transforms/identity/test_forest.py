@@ -100,6 +100,7 @@ def test_dense_graphs_equal_kruskal_by_hand(seed: int) -> None:
     assert said == profiles
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(GRAPH, st.sampled_from(POLICIES), st.randoms(use_true_random=False))
 def test_order_and_repetition_do_not_matter(links: list[Link], policy: str, chance: random.Random) -> None:
@@ -126,6 +127,7 @@ def test_the_direction_of_orphan_links_does_not_matter(links: list[Link], flips:
     assert run(links).ids.slice().equals(run(flipped).ids.slice())
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(GRAPH, st.integers(1, 4), st.integers(0, 4**24))
 def test_forest_of_the_forests_of_parts_is_the_forest(links: list[Link], shards: int, choice: int) -> None:

@@ -19,6 +19,8 @@ from transforms.identity.gathering import Gathered
 from transforms.identity.invariants import certify
 from transforms.identity.resolution import RESOLVED_LINKS, Resolution
 
+pytestmark = pytest.mark.slow
+
 PROFILES = ["P", "p", "same", "é", "\uffff", "\U0001f600"]  # in bytewise order, as those below
 DEVICES = ["d", "same"]
 USERS = ["same", "u"]

@@ -17,6 +17,8 @@ from transforms.identity.graph import Graph
 from transforms.identity.score import score
 from transforms.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_773_000_000
 
 

@@ -108,6 +108,7 @@ def test_nesting_however_deep_arrives_as_text(opened: str, closed: str, depth: i
     assert open_document('{"deep":' + opened * depth) == (None, [])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(OBJECTS, st.sampled_from([None, 1]), st.sampled_from([":", " : ", ": "]))
 def test_any_document_is_read_as_the_oracle_reads_it(document: Any, indent: Any, colon: str) -> None:

@@ -22,7 +22,7 @@ from transforms.output.claims import claim_digest
 from transforms.settings import Settings
 from transforms.stores import local
 
-pytestmark = pytest.mark.usefixtures("small_units")
+pytestmark = [pytest.mark.usefixtures("small_units"), pytest.mark.slow]
 
 
 # Claims

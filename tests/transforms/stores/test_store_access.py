@@ -113,6 +113,7 @@ class _OtherClouds(_Refusing):
         self.send_error(404)
 
 
+@pytest.mark.slow
 def test_another_clouds_metadata_server_is_asked_once(bare_environment: dict[str, str]) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _OtherClouds) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
