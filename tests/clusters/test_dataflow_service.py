@@ -156,7 +156,9 @@ def test_a_job_that_somebody_cancelled_is_a_failure(
     assert service.requested == []
 
 
-def test_submitted_and_left(cloud: Cloud, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_that_is_not_waited_for_is_left_to_the_service_and_nothing_is_published_yet(
+    cloud: Cloud, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with stand_in(["RUNNING"]) as service:
         assert command.main(cloud.command(output, service, "--no_wait")) == 0
         assert service.questions == 0
@@ -167,7 +169,7 @@ def test_submitted_and_left(cloud: Cloud, output: str, capsys: pytest.CaptureFix
     assert cloud.holds(output, "_claim.json")
 
 
-def test_what_the_service_is_asked_for(cloud: Cloud, output: str) -> None:
+def test_the_service_is_asked_for_what_the_flags_say(cloud: Cloud, output: str) -> None:
     more = (
         "--no_wait", "--machine_type=n2-highmem-4", "--max_num_workers=20", "--no_use_public_ips", "--labels=team=data",
         "--subnetwork=regions/europe-west3/subnetworks/workers", "--service_account_email=worker@a-project.test",

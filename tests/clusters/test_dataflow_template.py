@@ -113,7 +113,7 @@ def test_the_package_holds_every_module_and_the_catalogue(case: Case) -> None:
     assert not [name for name in found if name.split("/")[0] in ("tests", "benchmarks", "deploy")]
 
 
-def test_steps_have_our_names(case: Case) -> None:
+def test_the_steps_of_a_template_have_the_names_of_the_graph(case: Case) -> None:
     ours = {name.split("/")[0] for name in case.staged.steps() if "AppliedPTransform" not in name}
     graph = set(re.findall(r'"([A-Z]\w+)" >>', Path(build.__code__.co_filename).read_text("utf-8")))
     assert ours

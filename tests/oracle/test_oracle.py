@@ -91,7 +91,7 @@ def test_orphans_hand_their_history_to_the_survivor_even_in_a_cycle() -> None:
     assert expected.rows["identity_only"] == 4
 
 
-def test_device_policies() -> None:
+def test_the_oracle_links_devices_by_each_policy() -> None:
     rows = [row("1", "p", "alice", "tablet"), row("2", "q", "bob", "tablet"), row("3", "r", None, "tablet")]
     own = [row("4", "s", "carol", "phone"), row("5", "t", None, "phone")]
     sole = run((SESSION, rows + own), device_links="sole")
@@ -124,7 +124,7 @@ def test_machine_made_rows_and_junk_ids_link_nothing() -> None:
     assert ids_of(expected)["4"] == ("bob", "bob", None)
 
 
-def test_repeats_and_rejects() -> None:
+def test_the_oracle_drops_repeats_and_gives_each_reject_its_reason() -> None:
     upper = "7A0E8400-E29B-41D4-A716-446655440000"
     expected = run(
         (SESSION, [row(upper, "p"), row(upper.lower(), "q"), row(None, "p", "alice"), row("x", "p", time=None)]),
@@ -142,7 +142,7 @@ def test_repeats_and_rejects() -> None:
     assert expected.rows_by_type[EMAIL]["events"] == 3
 
 
-def test_deletions() -> None:
+def test_the_oracle_tells_whole_persons_from_parts_in_deletions() -> None:
     expected = run(
         (DELETE, [{"id": i, "time": T, "user_id": i} for i in ("own", "via-device", "orphan", "alone")]),
         (DELETE, [{"id": "junk", "time": T, "user_id": "none"}]),
@@ -218,7 +218,7 @@ def test_types_without_a_mixpanel_form() -> None:
     assert "user_id" not in unknown.events[0]["properties"]
 
 
-def test_custom_events_and_purchases() -> None:
+def test_the_oracle_sends_custom_events_and_purchases_with_their_properties() -> None:
     text = (
         '{"a": 1, "none": null, "deep": {"b": {"c": {"d": {}}}}, "fits": [[[1]]], "ip": "x", "' + "é" * 200 + '": true}'
     )
@@ -246,7 +246,7 @@ def test_custom_events_and_purchases() -> None:
     assert purchase["properties"]["[Purchase property] size"] == "L"
 
 
-def test_insert_ids_and_limits() -> None:
+def test_the_oracle_shortens_insert_ids_and_keeps_mixpanels_limits() -> None:
     assert oracle.insert_id(SESSION, "Evt-1") == "Evt-1"
     assert oracle.insert_id(SESSION, "evt_1") == oracle.insert_id(SESSION, "evt_1") != oracle.insert_id(EMAIL, "evt_1")
     assert len(oracle.insert_id(SESSION, "NULL")) == 32
@@ -281,7 +281,7 @@ def test_profile_updates_take_the_latest_value_of_each_attribute() -> None:
     assert run(*updates, profile_updates="set_once").profiles == [{**common, "$set_once": {**latest, "score": 1}}]
 
 
-def test_other_id_merges() -> None:
+def test_the_oracle_knows_the_id_merges_none_and_native() -> None:
     rows = [row("1", "p", "alice"), row("2", "p"), row("3", "q"), row("4")]
     none = run((SESSION, rows), id_merge="none", tag="t")
     assert ids_of(none) == {i: (d, None, None) for i, d in {"1": "alice", "2": "alice", "3": "q", "4": ""}.items()}

@@ -124,7 +124,7 @@ def test_no_collection_is_read_by_a_group_and_by_a_flatten(shuffling: Proto) -> 
     assert not flattened & {name for group in grouping for name in group.inputs.values()}
 
 
-def test_sums_travel_as_bytes(proto: Proto) -> None:
+def test_sums_travel_through_the_graph_as_bytes(proto: Proto) -> None:
     (combine,) = of_kind(proto, COMBINE)
     payload = beam_runner_api_pb2.CombinePayload()
     payload.ParseFromString(combine.spec.payload)

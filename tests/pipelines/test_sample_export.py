@@ -108,7 +108,7 @@ def test_truth_covers_exactly_the_usable_profiles(export: Export) -> None:
     assert max(several.values()) > 1
 
 
-def test_identity_cases(export: Export) -> None:
+def test_a_sample_holds_every_case_of_identity(export: Export) -> None:
     gone = {row["user_id"] for row in export.of(catalog.USER_DELETE_REQUEST)}
     assert gone <= set(export.truth)
     assert gone
@@ -216,7 +216,7 @@ def test_messages_properties_and_profile_updates(export: Export) -> None:
     assert len(workspaces) == 1
 
 
-def test_activity_is_skewed(export: Export) -> None:
+def test_activity_in_a_sample_is_skewed_as_among_real_people(export: Export) -> None:
     rows = collections.Counter(row["user_id"] for _, _, row in export.rows if row.get("user_id"))
     counts = sorted(rows.values(), reverse=True)
     assert sum(counts[: len(counts) // 10]) > 0.3 * sum(counts)
@@ -233,7 +233,7 @@ def test_one_file_a_day_in_every_codec(tmp_path: pathlib.Path, codec: str) -> No
         assert list(reader)
 
 
-def test_funnels_name_catalogue_types() -> None:
+def test_funnels_of_a_sample_name_only_types_of_the_catalogue() -> None:
     def names(step: Any) -> set[str]:
         return {step.event_type}.union(*(names(follow) for follow in step.follows))
 

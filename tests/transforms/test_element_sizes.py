@@ -107,7 +107,7 @@ def check(actual: Actual, sizes: Sizes) -> None:
     assert set(seen) <= set(shuffled) | {"figures"}
 
 
-def test_a_hot_profile(tmp_path: Path, sizes: Sizes) -> None:
+def test_no_element_is_too_large_with_a_profile_of_300_000_rows(tmp_path: Path, sizes: Sizes) -> None:
     """300,000 rows of one profile on its devices, every one of them an event of a month of its own."""
     for part in range(3):
         numbers = range(part * 100_000, (part + 1) * 100_000)
@@ -119,7 +119,9 @@ def test_a_hot_profile(tmp_path: Path, sizes: Sizes) -> None:
     check(actual, sizes)
 
 
-def test_a_unit_of_very_many_tiny_files(tmp_path: Path, sizes: Sizes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_element_is_too_large_with_a_unit_of_very_many_tiny_files(
+    tmp_path: Path, sizes: Sizes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = [avro([row(n, user_id=f"p{n}")], schema=column_types([row(0, user_id="p")])) for n in range(20_000)]
     for number, data in enumerate(content):
         place = tmp_path / "in" / f"event_type={SESSION}" / f"date=2026-01-{1 + number // 1000:02}-00" / "version=11"
@@ -134,7 +136,7 @@ def test_a_unit_of_very_many_tiny_files(tmp_path: Path, sizes: Sizes, monkeypatc
     check(actual, sizes)
 
 
-def test_a_file_of_many_fat_rows(tmp_path: Path, sizes: Sizes) -> None:
+def test_no_element_is_too_large_with_a_file_of_many_fat_rows(tmp_path: Path, sizes: Sizes) -> None:
     """100,000 rows of a kilobyte and more, each of a person, a device and a profile of its own, in one unit."""
     draw = random.Random(7)
     rows = [
@@ -167,7 +169,7 @@ def huge() -> str:
     return base64.b85encode(secrets.token_bytes(8_800_000)).decode()
 
 
-def test_values_that_fill_an_element_alone(tmp_path: Path, sizes: Sizes) -> None:
+def test_values_that_fill_an_element_alone_go_one_to_an_element(tmp_path: Path, sizes: Sizes) -> None:
     """Eleven megabytes that do not compress, in every place that travels: the run goes on without them as ids.
 
     Names in schemas are as long as they may be.
@@ -282,7 +284,7 @@ def test_many_workspaces_are_told_as_many(tmp_path: Path, sizes: Sizes, capsys: 
     assert max(sizes[LINKS]) < 100_000
 
 
-def test_every_kind_was_looked_at(sizes: Sizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_element_was_measured(sizes: Sizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transforms.settings._BYTES_AN_ID_SHARD", 500)
     rows = [row(number, user_id=f"p{number % 3}", external_user_id=f"u{number % 3}") for number in range(9)]
     put(tmp_path / "in", SESSION, "a", rows)

@@ -160,7 +160,7 @@ def test_a_mended_header_marker_loses_nothing(tmp_path: Path) -> None:
     }
 
 
-def test_every_damage_at_once(tmp_path: Path) -> None:
+def test_every_damage_at_once_is_counted_and_the_whole_rows_are_kept(tmp_path: Path) -> None:
     files = {path(f"bad-{number:02}"): case.content for number, case in enumerate(CASES.values())}
     source = write(tmp_path / "in", {path("a"): avro(rows("a")), path("z"): avro(rows("z")), **files})
 

@@ -128,7 +128,9 @@ def test_an_event_type_that_nobody_knows_is_refused(tmp_path: Path, capsys: pyte
     assert read_output(tmp_path / "out").report["rows"]["events"] == 12
 
 
-def test_no_file_matched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_input_without_files_is_refused_with_the_nearest_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path / "in2", {path("a"): avro(rows("a"))})
     (tmp_path / "empty" / "deep").mkdir(parents=True)
     output = f"--output={tmp_path / 'out'}"

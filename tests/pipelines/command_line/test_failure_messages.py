@@ -47,5 +47,5 @@ def test_what_the_documentation_quotes_is_said(page: str, quote: str) -> None:
     assert re.search(pattern, messages()), f"{page} quotes [{quote}], which no message says"
 
 
-def test_the_tables_are_found() -> None:
+def test_the_tables_of_messages_are_found_in_the_documentation() -> None:
     assert all(len(quotes(page)) > 25 for page in PAGES)

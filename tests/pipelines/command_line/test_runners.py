@@ -85,7 +85,9 @@ def test_runners_that_lost_data_are_refused_with_the_reason(text: str, capsys: p
         ("", None),
     ],
 )
-def test_other_runners_are_unknown(text: str, nearest: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_runner_that_is_not_known_is_refused(
+    text: str, nearest: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     message = refusal(capsys, *LOCAL, f"--runner={text}")
     assert f"--runner {text} is not known here" in message
     assert all(name in message for name in RUNNERS)
@@ -162,7 +164,9 @@ def test_workers_elsewhere_must_be_brought_the_program(runner: str, capsys: pyte
     parsed(runner, *more, "--prepared_workers")
 
 
-def test_what_brings_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_workers_elsewhere_must_be_brought_the_program_in_one_of_the_known_ways(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wheel = tmp_path / "currents_to_mixpanel-0.1.0-py3-none-any.whl"
     wheel.write_bytes(b"")
     parsed(PORTABLE, SERVER, f"--extra_package={wheel}")

@@ -67,7 +67,7 @@ def test_ids_that_are_refused_are_found_and_all_others_asked_for(deletion_server
     assert sorted(asked(deletion_server)) == [f"u{n:05d}" for n in range(90)]
 
 
-def test_where_every_id_is_refused_it_stops(deletion_server: StandIn, tmp_path: Path) -> None:
+def test_deletions_stop_where_every_id_is_refused(deletion_server: StandIn, tmp_path: Path) -> None:
     run = delivered(make_run(tmp_path / "run", many(90)), deletion_server)
     deletion_server.project.deletion_refuses = lambda name: True
     done = call(run, deletion_server, *SEND)

@@ -245,7 +245,7 @@ def test_what_never_gets_through_is_given_up_after_a_while(tmp_path: Path) -> No
     assert (done.status, "nothing got through for 2 s" in done.err) == (1, True)
 
 
-def test_no_secret_stands_anywhere(tmp_path: Path) -> None:
+def test_no_secret_of_a_delivery_stands_in_its_output_or_ledger(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     canary = "canary5e7c4a9b"
     project = MixpanelProject(token=canary, account=f"user:{canary}2", refuses=lambda record: f"bad token {canary}"

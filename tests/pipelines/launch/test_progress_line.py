@@ -85,7 +85,7 @@ def test_an_export_without_rows_has_a_line_too(totals: dict[str, tuple[int, int]
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (3660, "1 h 1 min")]
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_the_progress_line_shows_durations_in_two_units(seconds: float, text: str) -> None:
     assert progress_line._duration(seconds) == text
 
 

@@ -68,7 +68,9 @@ _ARTIFACTS = [("artifact_endpoint", "b", 2)]
         (DATAFLOW, {}, []),
     ],
 )  # fmt: skip
-def test_what_must_answer(runner: str, given: dict[str, Any], expected: list[Any]) -> None:
+def test_the_addresses_that_must_answer_are_those_of_the_runner(
+    runner: str, given: dict[str, Any], expected: list[Any]
+) -> None:
     assert Submission(runner, given).addresses == expected
 
 
@@ -82,11 +84,13 @@ def test_what_must_answer(runner: str, given: dict[str, Any], expected: list[Any
         (FLINK, {"flink_master": "flink:8081", "job_endpoint": "a:1"}, "http://flink:8081"),
     ],
 )
-def test_where_to_look(runner: str, given: dict[str, Any], expected: str | None) -> None:
+def test_a_submission_names_the_page_where_its_job_can_be_watched(
+    runner: str, given: dict[str, Any], expected: str | None
+) -> None:
     assert Submission(runner, given).console == expected
 
 
-def test_what_a_failed_job_says() -> None:
+def test_the_cause_of_a_failed_job_is_found_in_what_its_runner_says() -> None:
     told = "Traceback …\na.b.TooManyRejects: 2% of 10 rows:\n  a: 3\n\nRuntimeError: a.b.TooManyRejects: "
     told += "[currents-to-mixpanel: TooManyRejects] 2% of 10 rows:\n  a: 3 [while running 'Publish/PublishRun']\n\n"
     assert job_cause(told) == "2% of 10 rows:\n  a: 3"

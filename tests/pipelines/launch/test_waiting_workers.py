@@ -89,7 +89,7 @@ def test_no_process_waits_on_once_there_is_nothing_to_wait_for(workers: WaitingW
     assert workers.lost is None
 
 
-def test_nor_when_the_launcher_is_killed() -> None:
+def test_no_waiting_worker_is_left_when_the_launcher_is_killed() -> None:
     program = (
         "import time\nfrom pipelines.launch.waiting_workers import WaitingWorkers\n"
         "WaitingWorkers().begin(2)\nprint('begun', flush=True)\ntime.sleep(600)\n"
@@ -115,7 +115,7 @@ def test_several_workers_publish_what_one_does_however_they_began(
 
 
 @pytest.mark.parametrize(("workers", "begun"), [("1", 0), ("2", 1)])
-def test_they_begin_before_the_input_is_listed_and_end_where_there_is_none(
+def test_waiting_workers_begin_before_the_input_is_listed_and_end_where_there_is_none(
     workers: str, begun: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     survey = command.survey

@@ -177,7 +177,9 @@ def test_an_implausible_count_is_not_believed() -> None:
         (avro(codec="deflate").replace(b"deflate", b"deflatf"), "codec_unknown", "write the file again"),
     ],
 )
-def test_damage_of_whole_files(content: bytes, reason: str, cure: str) -> None:
+def test_a_file_that_cannot_be_read_at_all_is_damage_with_a_reason_and_a_cure(
+    content: bytes, reason: str, cure: str
+) -> None:
     container = read_container(content)
     damage = only_damage(container)
     assert (container.schema, container.blocks, damage.block) == (None, (), None)
@@ -197,7 +199,9 @@ def test_damage_of_whole_files(content: bytes, reason: str, cure: str) -> None:
         ([("id", "string"), ("time", "int"), ("device_id", ["null", "long"])], "column_type", "device_id"),
     ],
 )
-def test_required_columns(fields: list[tuple[str, Any]], reason: str, column: str) -> None:
+def test_a_file_without_the_required_columns_is_damage_that_names_the_column(
+    fields: list[tuple[str, Any]], reason: str, column: str
+) -> None:
     values = {"id": "x", "time": 5, "device_id": None}
     if dict(fields).get("time") == "string":
         values["time"] = "5"

@@ -124,7 +124,7 @@ def test_a_name_that_is_no_text_can_be_shown(tmp_path: Path) -> None:
 # --skip
 
 
-def test_skip_takes_globs(tmp_path: Path) -> None:
+def test_skip_takes_globs_beside_names(tmp_path: Path) -> None:
     make(tmp_path / "in", "x/a.avro", "x/b.avro", "y/a.avro", "y/c.avro", "y/b.avro")
     assert listed(tmp_path / "in", skip=("x/*.avro",))[0] == ["y/a.avro", "y/b.avro", "y/c.avro"]
     assert listed(tmp_path / "in", skip=(f"{tmp_path}/in/**/a.avro",))[0] == ["x/b.avro", "y/b.avro", "y/c.avro"]
@@ -226,7 +226,7 @@ def test_archived_objects_are_refused_before_anything_is_read(monkeypatch: pytes
     assert told.startswith("3 files (30 bytes) are archived")
 
 
-def test_storage_classes_of_s3(s3: Emulator) -> None:
+def test_the_archived_storage_classes_of_s3_are_told_from_those_that_can_be_read(s3: Emulator) -> None:
     url = s3.url("in")
     with s3.applied():
         store: Any = store_for(url)

@@ -35,7 +35,7 @@ def test_a_linked_folder_is_read_under_the_name_of_the_link(export: Path) -> Non
     assert found(export.parent / "in" / "2025") == (["a.avro", "x/b.avro"], {})
 
 
-def test_loops_are_read_once(export: Path) -> None:
+def test_folders_linked_in_a_loop_are_read_once(export: Path) -> None:
     (export / "2025").symlink_to("../other")
     (export.parent / "other" / "back").symlink_to("../in")
     (export.parent / "other" / "x" / "up").symlink_to("..")

@@ -73,7 +73,7 @@ def test_a_prefix_is_a_whole_segment(tmp_path: Path) -> None:
     assert names(f"{tmp_path}/in*") == ["in.avro", "in/a.avro", "in2/b.avro"]
 
 
-def test_globs(tmp_path: Path) -> None:
+def test_globs_take_the_files_and_folders_that_match(tmp_path: Path) -> None:
     make(tmp_path, "x/1/a.avro", "x/2/a.avro", "x/2/deep/b.avro", "x/[3]/a.avro", "y/a.avro")
     assert names(f"{tmp_path}/x/[12]/a.avro") == ["1/a.avro", "2/a.avro"]
     assert names(f"{tmp_path}/x/?") == ["1/a.avro", "2/a.avro", "2/deep/b.avro"]
@@ -104,7 +104,9 @@ def test_hours_narrow_before_anything_is_opened(tmp_path: Path) -> None:
     assert len(names(tmp_path, until=HOUR)) == 2
 
 
-def test_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skip_leaves_files_out_by_name_and_path_and_refuses_what_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(tmp_path, "in/a.avro", "in/b.avro", "in/c.avro")
     monkeypatch.chdir(tmp_path)
     assert names("in", skip=("in/a.avro", "b.avro")) == ["c.avro"]

@@ -125,7 +125,7 @@ def test_keys_that_share_one_half_are_no_repeats() -> None:
 
 
 @pytest.mark.parametrize("column", [pa.array([], pa.string()), pa.array([None, None]), pa.array([None], pa.string())])
-def test_no_ids_no_blocks(column: pa.Array) -> None:
+def test_where_no_row_has_an_id_there_are_no_blocks_of_event_ids(column: pa.Array) -> None:
     found, valid = keys("t", column)
     assert not valid.any()
     assert list(pack_keys(found, valid, 4)) == []

@@ -110,7 +110,9 @@ SOME = st.one_of(st.sampled_from(WORDS), st.text(max_size=4))
     st.sampled_from([DEVICE_ID, EXTERNAL_USER_ID, USER_ID]),
     st.lists(SOME.map(lambda text: text.strip().casefold()), max_size=2).map(tuple),
 )
-def test_usable_equals_the_rule(texts: list[str | None], skip: int, id_type: int, no_id: tuple[str, ...]) -> None:
+def test_usable_ids_are_those_of_the_rule_by_hand(
+    texts: list[str | None], skip: int, id_type: int, no_id: tuple[str, ...]
+) -> None:
     array = pa.array(texts, pa.string())[skip:]
     expected = [usable_by_hand(text, id_type, no_id) for text in texts[skip:]]
     assert usable(array, id_type, no_id).tolist() == expected
@@ -119,7 +121,7 @@ def test_usable_equals_the_rule(texts: list[str | None], skip: int, id_type: int
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.one_of(st.text(max_size=5), st.text("a\0é", max_size=20), st.text("a\0", min_size=38, max_size=50))))
-def test_bytewise_order(texts: set[str]) -> None:
+def test_the_bytewise_order_of_texts_is_that_of_their_utf_8(texts: set[str]) -> None:
     array = pa.array(list(texts), pa.string())
     assert array.take(pa.array(bytewise_order(array))).to_pylist() == sorted(texts, key=str.encode)
 
@@ -221,7 +223,7 @@ def take_rows(
 
 @pytest.mark.parametrize("event_type", TYPES)
 @pytest.mark.parametrize("seed", range(25))
-def test_links_of_rows(seed: int, event_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_links_of_rows_are_those_found_by_hand(seed: int, event_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = random_rows(seed)
     columns = ["user_id", "external_user_id", "device_id", "orphaned_by_id", "machine_open"]
     absent = set(random.Random(seed).sample(columns, 2)) if seed % 4 == 0 else set()

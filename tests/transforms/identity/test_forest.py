@@ -66,7 +66,9 @@ def groups(resolution: Resolution) -> set[frozenset[tuple[str, str]]]:
 
 @settings(max_examples=100, deadline=None)
 @given(GRAPH, st.lists(NODE, max_size=4), st.sampled_from(POLICIES), st.integers(1, 4))
-def test_equals_kruskal_by_hand(links: list[Link], nodes: list[tuple[int, str]], policy: str, limit: int) -> None:
+def test_the_forest_equals_kruskal_by_hand(
+    links: list[Link], nodes: list[tuple[int, str]], policy: str, limit: int
+) -> None:
     resolution = run(links, policy, limit, nodes)
     typed = [f"{ID_TYPES[kind]}:{name}" for kind, name in nodes]
     status, ids, profiles = resolve_by_hand(links, typed, policy, limit)
@@ -184,7 +186,7 @@ def test_equal_evidence_is_decided_by_the_typed_pair() -> None:
     assert status[1, "z", "m"] == "refused"
 
 
-def test_device_policies() -> None:
+def test_each_device_policy_links_whom_it_says() -> None:
     links = [
         *(Link(0, "p1", "u1"), Link(0, "p2", "u2"), Link(2, "p1", "shared", 1), Link(2, "p2", "shared", 2)),
         *(Link(2, "p3", "shared", 3), Link(2, "p1", "own", 4), Link(2, "p4", "own", 5)),
@@ -257,7 +259,7 @@ def test_a_path_between_two_users_is_cut_at_its_weakest_link(shape: str) -> None
 
 
 @pytest.mark.parametrize("shape", ["smallest hub", "largest hub", "binary tree", "caterpillar", "power law"])
-def test_trees_are_one_person(shape: str) -> None:
+def test_the_ids_of_a_tree_are_one_person(shape: str) -> None:
     size = 20_000
     above = {
         "smallest hub": lambda n: 0,
@@ -309,12 +311,12 @@ def test_a_known_user_named_like_an_anonymous_cluster() -> None:
     ]
 
 
-def test_nothing_gives_empty_tables() -> None:
+def test_no_links_give_empty_tables_of_identities() -> None:
     resolution = run([])
     assert (resolution.links.num_rows, resolution.ids.num_rows, resolution.profiles.num_rows) == (0, 0, 0)
 
 
-def test_wrong_flags_are_refused() -> None:
+def test_a_policy_a_limit_or_a_rank_that_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[last\].*next, sole, first, none"):
         run([], "last")
     with pytest.raises(ValueError, match=r"\[0\]; use 1 or more"):

@@ -91,7 +91,7 @@ def found(resolution: Resolution) -> dict[tuple[str, str], dict[str, Any]]:
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(EXPORT, STAYS, st.integers(1, 7))
-def test_equals_kruskal_by_hand(export: Export, stay: float | None, most: int) -> None:
+def test_the_forest_of_policy_next_equals_kruskal_by_hand(export: Export, stay: float | None, most: int) -> None:
     seen, said = export
     strong = Clusters()
     strong.walk(said)

@@ -18,7 +18,7 @@ def profiles(cluster_of: dict[str, int]) -> pa.Table:
     )
 
 
-def test_pairs_and_persons() -> None:
+def test_the_score_counts_pairs_and_persons_joined_wrongly() -> None:
     said = profiles({"a1": 7, "a2": 7, "b1": 7, "b2": 9, "c1": 11, "unknown": 7})
     result = score(said, {"a1": "A", "a2": "A", "b1": "B", "b2": "B", "c1": "C", "absent": "C"})
     assert (result["pairs_said"], result["pairs_true"], result["pairs_right"]) == (3, 2, 1)
@@ -38,7 +38,7 @@ NAMES = st.sampled_from("abcdefghij")
 
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(NAMES, st.integers(0, 3)), st.dictionaries(NAMES, st.sampled_from("XYZ")))
-def test_equals_counting_pairs_one_by_one(said: dict[str, int], truth: dict[str, str]) -> None:
+def test_the_score_equals_counting_pairs_one_by_one(said: dict[str, int], truth: dict[str, str]) -> None:
     pairs = list(combinations(sorted(said.keys() & truth.keys()), 2))
     same_said = {pair for pair in pairs if said[pair[0]] == said[pair[1]]}
     same_true = {pair for pair in pairs if truth[pair[0]] == truth[pair[1]]}

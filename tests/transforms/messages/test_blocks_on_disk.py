@@ -156,7 +156,7 @@ def test_the_folder_is_beside_the_output_its_owners_alone_and_gone_afterwards(tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_gone_after_a_failure_too(tmp_path: Path) -> None:
+def test_the_folder_of_blocks_is_gone_after_a_failure_too(tmp_path: Path) -> None:
     def interrupted() -> None:
         with blocks_kept(str(tmp_path / "out")):
             tagged(LINKS, LARGE)
@@ -185,7 +185,9 @@ def test_of_an_output_in_a_bucket_it_is_in_the_temporary_folder(
         assert Path(in_use() or "").parent == temporary
 
 
-def test_it_is_there_too_where_nothing_can_be_made_beside_the_output(tmp_path: Path, temporary: Path) -> None:
+def test_blocks_go_to_the_temporary_folder_where_nothing_can_be_made_beside_the_output(
+    tmp_path: Path, temporary: Path
+) -> None:
     with blocks_kept(str(tmp_path / "no-such-folder" / "out")):
         assert Path(in_use() or "").parent == temporary
 

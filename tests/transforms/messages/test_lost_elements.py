@@ -90,7 +90,7 @@ def test_an_element_that_is_lost_or_doubled_fails_the_run(
 
 @pytest.mark.parametrize("times", [0, 2], ids=["lost", "doubled"])
 @pytest.mark.parametrize("kind", ["answers", "repeats"])
-def test_nor_may_a_part_of_a_long_answer_be(
+def test_a_part_of_a_long_answer_that_is_lost_or_doubled_fails_the_run(
     kind: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(told, "split", functools.partial(split, max_bytes=300))

@@ -68,7 +68,7 @@ def test_the_quick_way_gives_what_the_careful_one_gives(document: dict[str, Any]
         '{"a":"\\":"}',
     ],
 )
-def test_odd_documents(text: str | None) -> None:
+def test_odd_documents_of_properties_are_read_alike_by_the_quick_and_the_careful_way(text: str | None) -> None:
     quick, careful = both(text)
     assert quick == careful
 

@@ -104,7 +104,7 @@ def _emptied(value: Any) -> Any:
     return type(value)() if isinstance(value, (int, float, list)) else value
 
 
-def test_empty_sections_say_none() -> None:
+def test_a_section_of_the_page_with_nothing_in_it_says_so() -> None:
     report = _emptied(example())
     report |= {"rejects": {}, "withheld": {}, "unknown_types": {}, "unknown_columns": {}, "events_by_day": {}}
     text = Page(render(report)).text
@@ -168,7 +168,7 @@ def test_hostile_text_stays_text() -> None:
         ("x" * 121, "x" * 80 + " … " + "x" * 40 + " (121 characters)"),
     ],
 )
-def test_shortened(text: str, shown: str) -> None:
+def test_long_or_hostile_text_is_shortened_so_that_it_shows_what_it_was(text: str, shown: str) -> None:
     assert markup.shortened(text) == shown
 
 
@@ -183,7 +183,7 @@ def test_markup_of_hostile_text_loses_no_sign(text: str) -> None:
     ("value", "shown"),
     [(0, "0"), (1234567, "1,234,567"), (0.99987, "0.99987"), (1234.56, "1,234.6"), (None, "–"), (float("nan"), "–")],
 )
-def test_number(value: object, shown: str) -> None:
+def test_numbers_are_shown_with_separators_and_without_noise(value: object, shown: str) -> None:
     assert markup.number(value) == shown
 
 
@@ -194,7 +194,7 @@ def test_share_is_never_rounded_to_nothing_or_all() -> None:
     assert markup.share(1, 0) == "–"
 
 
-def test_duration_and_size() -> None:
+def test_durations_and_sizes_are_shown_in_units_a_person_reads() -> None:
     assert [markup.duration(s) for s in (0.42, 22.8, 59.97, 192, 7500)] == [
         "0.42 s", "22.8 s", "1 min 00 s", "3 min 12 s", "2 h 05 min",
     ]  # fmt: skip

@@ -79,7 +79,7 @@ def test_a_listing_has_as_many_pages_as_it_needs(place: str, store: Store) -> No
     assert names_of(place, store.list(place)) == names[:5]
 
 
-def test_what_is_not_there_is_none(place: str, store: Store) -> None:
+def test_an_object_that_is_not_there_is_none(place: str, store: Store) -> None:
     assert not store.is_folder(place)
     store.put(join(place, "a", "file"), b"x")
     assert store.is_folder(place)

@@ -120,7 +120,7 @@ def test_a_temporary_file_swept_away_is_written_again(
     assert (tmp_path / "a").read_bytes() == b"x"
 
 
-def test_put_replaces(tmp_path: Path) -> None:
+def test_a_put_on_disk_replaces_what_was_there(tmp_path: Path) -> None:
     path = str(tmp_path / "a")
     STORE.put(path, b"one")
     STORE.put(path, b"two")
@@ -163,7 +163,7 @@ def test_places_that_cannot_be_used_are_denied(tmp_path: Path) -> None:
     assert STORE.get(str(tmp_path / "file" / "a")) is None
 
 
-def test_names(tmp_path: Path) -> None:
+def test_names_on_disk_are_joined_and_temporary_ones_are_known(tmp_path: Path) -> None:
     assert join("/a/", "b", "c") == "/a/b/c"
     assert is_temporary(local._write_temporary(str(tmp_path / "a"), b""))
     assert not is_temporary("events/part-00000.ndjson.gz")

@@ -48,7 +48,7 @@ def test_the_sum_of_tallies_does_not_depend_on_their_order(tallies: list[Tally],
 
 @given(FIGURES, FIGURES, FIGURES)
 @settings(max_examples=80, deadline=None)
-def test_nor_on_how_they_are_grouped(one: Tally, two: Tally, three: Tally) -> None:
+def test_a_sum_of_tallies_does_not_depend_on_how_they_are_grouped(one: Tally, two: Tally, three: Tally) -> None:
     left = merge(merge(copy.deepcopy(one), copy.deepcopy(two)), copy.deepcopy(three))
     right = merge(copy.deepcopy(one), merge(copy.deepcopy(two), copy.deepcopy(three)))
     assert pack(left) == pack(right) == sum_of(one, two, three)
