@@ -17,25 +17,6 @@ from tests.servers.mixpanel_stand_in import StandIn, stand_in
 
 __all__ = ["azure", "gcs", "s3", "store_emulator"]
 
-_EMULATORS = frozenset({"azure", "gcs", "s3"})
-_IN_TURN = ("place", "store_emulator")  # fixtures whose parameter names the emulator
-_CLUSTERS = Path(__file__).parent / "clusters"
-
-
-@pytest.hookimpl(tryfirst=True)  # before -m chooses
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs more than Python, by folder and fixtures; ``slow`` is written in the tests that are."""
-    for item in items:
-        needed = set(getattr(item, "fixturenames", ()))
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        needed |= {parameters[name] for name in _IN_TURN if name in needed and name in parameters}
-        if needed & _EMULATORS:
-            item.add_marker("emulator")
-        if "browser" in needed:
-            item.add_marker("browser")
-        if _CLUSTERS in item.path.parents:
-            item.add_marker("cluster")
-
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

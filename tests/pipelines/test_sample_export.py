@@ -68,7 +68,6 @@ def _digest(root: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.slow
 def test_same_seed_same_bytes_in_another_process(tmp_path: pathlib.Path) -> None:
     sample_export.write_export(tmp_path / "a", seed=3, **SMALL)
     flags = [f"--{name}={value}" for name, value in {**SMALL, "seed": 3, "output": tmp_path / "b"}.items()]
@@ -155,7 +154,6 @@ def test_installs_follow_the_rules_of_the_sdk(export: Export) -> None:
     assert set(ends) < merged, "merges from before Braze had rows of them"
 
 
-@pytest.mark.slow
 def test_orphan_rows_stand_in_the_last_share_of_the_time_alone(tmp_path: pathlib.Path) -> None:
     for share, low in ((1.0, 0.0), (0.25, 0.75), (0.0, None)):
         root = tmp_path / str(share)

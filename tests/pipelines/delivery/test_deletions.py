@@ -66,7 +66,6 @@ def test_exactly_who_is_deleted_whole_is_asked_for_and_the_others_are_listed(
     assert "1000" in page
 
 
-@pytest.mark.slow
 def test_requests_hold_1999_ids_and_are_a_second_apart(deletion_server: StandIn, tmp_path: Path) -> None:
     run = delivered(make_run(tmp_path / "run", many(4000)), deletion_server)
     lines = run / "deletions/part-00000.ndjson.gz"

@@ -199,7 +199,6 @@ def test_another_token_for_the_same_project_is_refused(tmp_path: Path) -> None:
     assert (other.status, "another MIXPANEL_TOKEN" in other.err) == (2, True)
 
 
-@pytest.mark.slow
 def test_wrong_credentials_begin_nothing_and_withdrawn_ones_stop(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     with stand_in(None, Faults(withdrawn_after=3)) as server:
@@ -237,7 +236,6 @@ def test_a_certificate_is_checked_and_may_be_given(tmp_path: Path) -> None:
         assert len(server.project.events) == 1000
 
 
-@pytest.mark.slow
 def test_what_never_gets_through_is_given_up_after_a_while(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     with stand_in(None, Faults(share=1.0, kinds=("503",))) as server:
@@ -328,7 +326,6 @@ def test_a_ledger_may_lie_elsewhere(tmp_path: Path) -> None:
     assert json.loads(report.read_bytes())["run_digest"] == report.parent.name
 
 
-@pytest.mark.slow
 def test_the_job_leaves_a_delivery_alone_and_does_not_replace_what_was_delivered(tmp_path: Path) -> None:
     rows = [{"id": f"e{n}", "user_id": "p1", "external_user_id": "ada", "time": 1_772_323_200} for n in range(5)]
     write(tmp_path / "in", {path("a"): avro(rows)})

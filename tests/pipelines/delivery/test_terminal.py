@@ -136,7 +136,6 @@ def test_a_ledger_of_another_run_is_refused_before_anybody_is_asked(tmp_path: Pa
 LINE = re.compile(r"[\d,]+ of 4,000 acknowledged, [\d,]+/s, 0 refused, about [^,]+ left, gate at 20,000/s")
 
 
-@pytest.mark.slow
 def test_a_terminal_has_one_line_that_is_drawn_anew_and_is_gone_at_the_end(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", events=4000)
     with stand_in(None, Faults(delay=0.1)) as server:
@@ -149,7 +148,6 @@ def test_a_terminal_has_one_line_that_is_drawn_anew_and_is_gone_at_the_end(tmp_p
     assert asked.shown[:last].endswith("\r\x1b[K")
 
 
-@pytest.mark.slow
 def test_without_a_terminal_there_are_plain_lines(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", events=4000)
     with stand_in(None, Faults(delay=0.7)) as server:

@@ -161,7 +161,6 @@ def _read(value: Any) -> Any:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-@pytest.mark.slow
 def test_mutated_blocks_are_read_as_by_the_letter_or_are_damage() -> None:
     pick = random.Random(7)
     whole = [
@@ -334,7 +333,6 @@ def test_damage_of_the_block_and_a_row_rejected_are_named_together(
     assert "invalid_utf8: 5" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_random_exports_with_broken_texts_are_what_the_oracle_says(seed: int, tmp_path: Path) -> None:
     pick = random.Random(seed)

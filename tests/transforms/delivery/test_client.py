@@ -77,7 +77,6 @@ class Order(MixpanelProject):
         return super().take_updates(body)
 
 
-@pytest.mark.slow
 def test_updates_come_after_all_events(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", profiles=100)
     project = Order()

@@ -176,7 +176,6 @@ def test_with_the_token_alone_nobody_is_asked_who_one_is(tmp_path: Path) -> None
         assert (server.answers["/api/app/me 200"], len(server.project.events)) == (0, 1000)
 
 
-@pytest.mark.slow
 def test_an_answer_that_does_not_come_in_time_is_asked_for_again(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", files=1)
     with stand_in(None, Faults(share=0.4, kinds=("hang",), seed=3, hang_seconds=600)) as server:

@@ -88,7 +88,6 @@ def found(resolution: Resolution) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["a"], row["b"]): row for row in rows}
 
 
-@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(EXPORT, STAYS, st.integers(1, 7))
 def test_the_forest_of_policy_next_equals_kruskal_by_hand(export: Export, stay: float | None, most: int) -> None:
@@ -118,7 +117,6 @@ def test_the_forest_of_policy_next_equals_kruskal_by_hand(export: Export, stay: 
     assert others <= {"contested", "quarantined"}
 
 
-@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(EXPORT, STAYS, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_order_repetition_and_cut_do_not_matter(
@@ -135,7 +133,6 @@ def test_order_repetition_and_cut_do_not_matter(
     assert one.figures == other.figures
 
 
-@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(EXPORT, STAYS)
 def test_other_names_in_the_same_order_give_the_same_links(export: Export, stay: float | None) -> None:
@@ -148,7 +145,6 @@ def test_other_names_in_the_same_order_give_the_same_links(export: Export, stay:
     assert {key: row["status"] for key, row in found(run([renamed(rows)], stay)).items()} == expected
 
 
-@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(EXPORT)
 def test_nobody_gets_a_user_who_came_more_than_a_minute_before_the_profile_left(export: Export) -> None:
