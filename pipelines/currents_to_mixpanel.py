@@ -16,7 +16,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.command_line import options as command_line
@@ -95,7 +95,7 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
         logging.disable(logging.NOTSET)
 
 
-def _show_summary(report: Mapping[str, Any], output: str) -> None:
+def _show_summary(report: dict[str, Any], output: str) -> None:
     try:
         show(lines(report, output))
     except Exception as error:  # what is published stays so, whatever a terminal or a pipe makes of the words
