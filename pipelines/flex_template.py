@@ -38,6 +38,7 @@ _SHARE = r"(0(\.\d+)?|1(\.0+)?)"
 _PATTERNS = {
     "PREFIX[,PREFIX…]": rf"{_PLACE}(,{_PLACE})*",
     "DIR": _PLACE,
+    "RULES": r"[^,]*[^,\s][^,]*(,[^,]*[^,\s][^,]*)*",
     "FILE": r".*\S.*",
     "HOUR": _HOUR,
     "TIME": _TIME,
@@ -99,6 +100,8 @@ def _pattern(action: argparse.Action) -> str:
         return f"({'|'.join(re.escape(str(choice)) for choice in action.choices)})"
     if action.dest == "truth":
         return _PLACE
+    if action.dest == "hash_key_file":
+        return rf"({_PLACE}|projects/[^/\s]+/secrets/[\w-]+(/versions/\w+)?)"
     return _PATTERNS[str(action.metavar)]
 
 

@@ -19,6 +19,9 @@ from pipelines.command_line.exit_status import Status
 from pipelines.delivery import flags as delivery_flags
 from pipelines.sample_export import __main__ as sample_export
 from transforms import errors
+from transforms.currents import catalog
+from transforms.currents.catalog import PROFILE_UPDATE
+from transforms.privacy.marks import IDS, UNMARKED, is_marked, marked_anywhere
 from transforms.vocabulary.changes import LIMITS
 from transforms.vocabulary.files import DAMAGE, NOT_READ
 from transforms.vocabulary.persons import EXTERNAL_IDS_LEFT_OUT, LINK_STATUSES, VIA
@@ -26,7 +29,7 @@ from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 from transforms.vocabulary.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("docs/flags.md", "docs/failures.md", "docs/report.md", "docs/runners.md")
+PAGES = ("docs/flags.md", "docs/failures.md", "docs/privacy.md", "docs/report.md", "docs/runners.md")
 _PART = re.compile(r"(<!-- generated: (?P<name>.+?) -->\n).*?(?=<!-- end of generated -->)", re.DOTALL)
 _DEFAULT = re.compile(r",? ?\(default:? (?P<value>[^()]+)\)")
 # What is typed as it stands: flags, and names with an underscore or a slash at the end.
@@ -130,6 +133,20 @@ def word_table(kind: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def mark_table() -> str:
+    """A Markdown table of the fields that Braze marks as personal, and of those that `pii+` adds."""
+    types = catalog.event_types()
+    marked = sorted(field for field in marked_anywhere() if field not in IDS)
+    lines = ["| field | Braze's mark | profile attribute |", "|---|---|---|"]
+    for name in [*marked, *sorted(UNMARKED - marked_anywhere())]:
+        having = [kind for kind in types.values() if name in kind.properties]
+        count = sum(is_marked(kind.name, name) for kind in having)
+        mark = "no: `pii+`" if not count else "yes" if count == len(having) else f"on {count} of {len(having)} types"
+        attribute = "`profile:` too" if name in types[PROFILE_UPDATE].properties else ""
+        lines.append(f"| `{name}` | {mark} | {attribute} |")
+    return "\n".join(lines) + "\n"
+
+
 _MAKERS: dict[str, Callable[[str], str]] = {
     "flags of run": lambda title: flag_table(flags.parser(), title),
     "flags of deliver": lambda title: flag_table(delivery_flags.parser(), title),
@@ -138,6 +155,7 @@ _MAKERS: dict[str, Callable[[str], str]] = {
     "exit statuses": lambda _: status_table(),
     "words": word_table,
     "errors": lambda _: error_tree(),
+    "personal fields": lambda _: mark_table(),
 }
 
 

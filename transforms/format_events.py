@@ -114,7 +114,7 @@ class _FormatUnit(beam.DoFn):
             )
         for position, damage in reader.damages:
             formatter.add_damage(position, dataclasses.asdict(damage), inputs.unit.files[position].size)
-        output = formatter.output
+        output = formatter.finish()
         for folder, lines in (("events", output.events), ("rejects", output.rejects), ("deletions", output.deletions)):
             if lines.rows:
                 path = f"{folder}/part-{number:05d}.ndjson.gz"

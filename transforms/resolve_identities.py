@@ -24,6 +24,8 @@ from transforms.identity.score import persons_of, score
 from transforms.messages.elements import FILE, Keyed, Meter, bodies, tagged
 from transforms.messages.told import cut, to_shard, to_unit
 from transforms.output.publication import publish_file
+from transforms.privacy.identities import veiled, veiled_figures, veiled_workspaces
+from transforms.privacy.veil import veil_of
 from transforms.settings import DROP, Plan, Settings
 from transforms.stores.store import store_for
 from transforms.telemetry import progress
@@ -84,8 +86,10 @@ class _Resolve(beam.DoFn):
         settings = self._settings
         gathered = Gathered(bodies(element[1], meter), keep_externals=settings.crowd_ids == DROP)
         workspaces = dict(sorted(gathered.workspaces.items())[:WORKSPACES_KEPT])
+        veil = veil_of(settings)
         if len(workspaces) > 1 and not settings.mixed_workspaces:
-            raise MixedWorkspaces.of(workspaces, more=len(workspaces) >= WORKSPACES_KEPT)
+            named = veiled_workspaces(workspaces, veil)
+            raise MixedWorkspaces.of(named, more=len(workspaces) >= WORKSPACES_KEPT)
         graph, place = gathered.graph()
         resolution = resolve(
             undirected(graph),
@@ -112,7 +116,7 @@ class _Resolve(beam.DoFn):
         if truth is not None:
             figures["score"] = score(resolution.profiles, truth)
         paths = 0
-        for path, data, rows in identity_files(resolution):
+        for path, data, rows in identity_files(veiled(resolution, veil)):
             paths += 1
             written = publish_file(self._output, path, data, rows)
             yield TaggedOutput(ResolveIdentities.FILES, (0, tagged(FILE, written.to_bytes())))
@@ -128,6 +132,7 @@ class _Resolve(beam.DoFn):
             send = to_unit if self._plan.id_shards == 1 else to_shard
             for packed in send(answers, dropped, len(externals)):
                 yield number, meter.sent(packed)
+        figures = veiled_figures(figures, veil)
         counts: Tally = {"identity": figures, "identity_files": paths, "deleted_profiles": len(gathered.deleted)}
         yield TaggedOutput(ResolveIdentities.TALLIES, meter.tally(counts))
         progress.advance("resolve", 1, ids)

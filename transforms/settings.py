@@ -11,6 +11,7 @@ CLOCK_SKEW = 3_600  # seconds after now that Mixpanel still takes
 
 KEEP, DROP = "keep", "drop"
 CROWD_POLICIES = (KEEP, DROP)
+SEND, WITHHOLD = "send", "withhold"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,13 @@ class Settings:
     max_reject_share: float = 0.01
     mixed_workspaces: bool = False
     max_block_mb: int = 256
+    # What may leave (docs/privacy.md).
+    drop: tuple[str, ...] = ()
+    hash: tuple[str, ...] = ()
+    hash_key_file: str | None = None  # where the key is, never the key; None: in the environment
+    hash_key_seal: str | None = None  # not a flag: a digest of the key's digest, where there is anything to hash
+    unknown_fields: str = SEND
+    raw_rejects: bool = False
     # Not a flag: set for a second attempt, in which pass 1 reads all columns, as pass 2 does.
     read_whole_rows: bool = False
 

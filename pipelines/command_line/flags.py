@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import NoReturn
 
-from pipelines.command_line import runner_options
+from pipelines.command_line import privacy_flags, runner_options
 from transforms.errors import UsageError
 
 EXAMPLES = """\
@@ -103,6 +103,8 @@ def parser() -> Parser:
         help="how users.profile.Update is sent (default set)",
     )
     group.add_argument("--tag", metavar="TEXT", help="adds the property braze_import to every event")
+
+    privacy_flags.add_to(flags)
 
     group = flags.add_argument_group("who is who")
     group.add_argument(

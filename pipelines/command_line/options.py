@@ -15,19 +15,20 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.command_line import flags
+from pipelines.command_line import flags, privacy_flags
 from pipelines.command_line.inputs import split_inputs
 from pipelines.command_line.runner_options import DIRECT
 from pipelines.command_line.runners import Submission, submission
 from transforms.currents import catalog
+from transforms.currents.globs import glob_regex
 from transforms.currents.paths import HOUR
 from transforms.errors import UsageError
 from transforms.evidence.ids import folded
-from transforms.mixpanel.names import glob_regex
 from transforms.settings import Settings
 from transforms.stores.places import place
 
 SECRET_FLAGS = {
+    "--hash_key": "CURRENTS_HASH_KEY, or name its file with --hash_key_file",
     "--s3_access_key_id": "AWS_ACCESS_KEY_ID",
     "--s3_secret_access_key": "AWS_SECRET_ACCESS_KEY",
     "--s3_session_token": "AWS_SESSION_TOKEN",
@@ -106,7 +107,9 @@ def _options(given: argparse.Namespace) -> Options:
     truth = None if given.truth is None else place(given.truth)
     if truth is not None:
         places.append(("--truth", truth))
+    places += privacy_flags.places(given)
     where = submission(given, places)
+    leaving = privacy_flags.privacy_settings(given, where.local)
     now = _time("--now", given.now) if given.now is not None else int(time.time())
     return Options(
         inputs=inputs,
@@ -141,6 +144,7 @@ def _options(given: argparse.Namespace) -> Options:
             # Elsewhere a run cannot be made again when its damage shows: all columns are read at once.
             read_whole_rows=where.runner != DIRECT,
             read_until=now // HOUR * HOUR if until is None else None,
+            **leaving,
         ),
         now_given=given.now is not None,
         overwrite=given.overwrite,
@@ -238,4 +242,5 @@ def shown_flags(options: Options) -> dict[str, Any]:
     settings, where = shown.pop("settings"), shown.pop("submission")
     shown |= {"runner": where["runner"], "no_wait": where["no_wait"], **where["given"]}
     del settings["read_until"]  # not a flag: it stands beside what it leaves out
+    del settings["hash_key_seal"]  # not a flag, and nothing that a key may be tried against is shown
     return {key: list(v) if isinstance(v, tuple) else v for key, v in {**shown, **settings}.items()}

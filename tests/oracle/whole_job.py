@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from tests.oracle.identity import EXTERNAL, USER, LinkKey, Node, Row, find_crowd, resolve
+from tests.oracle.leaving import Rules, veil_identities
 from tests.oracle.values import compact, cut, insert_id, is_sent, limited, named, parse_object, unreserved
 from transforms.currents import catalog
 
@@ -158,6 +159,10 @@ def run(
     no_id: Sequence[str] = (),
     max_profiles_per_known_user: int = 1000,
     crowd_ids: str = "keep",
+    drop: Sequence[str] = (),
+    hash: Sequence[str] = (),
+    unknown_fields: str = "send",
+    hash_key: bytes = b"a key of the tests",
 ) -> Expected:
     """What the job must publish for these files under these flags."""
     words = frozenset(word.strip().casefold() for word in no_id)
@@ -165,6 +170,7 @@ def run(
     if crowd_ids == "drop":
         crowd = frozenset(find_crowd(rows, now, max_profiles_per_known_user))
         rows = [row._replace(crowd=crowd) for row in rows]
+    leaving = Rules(tuple(drop), tuple(hash), hash_key, unknown_fields == "withhold")
     identities = resolve(rows, now, device_links, max_profiles_per_device, device_stay)
 
     def asked_for(event_type: str) -> bool:
@@ -174,20 +180,25 @@ def run(
         return identities.known.get((USER, profile)) if profile else None
 
     def distinct_id_of_profile(profile: str) -> str:
-        return known_user_of(profile) or (profile if id_merge == "none" else "$device:" + profile)
+        if known := known_user_of(profile):
+            return leaving.id(EXTERNAL, known)
+        return ("" if id_merge == "none" else "$device:") + leaving.id(USER, profile)
 
     def identity_of(row: Row) -> dict[str, str]:
         own, profile = row.usable(EXTERNAL), row.usable(USER)
         known = own or known_user_of(profile)
         if id_merge == "native":
-            return {"distinct_id": own or ""}
+            return {"distinct_id": leaving.id(EXTERNAL, own) if own else ""}
+        if id_merge == "none" and not known:
+            return {"distinct_id": leaving.id(USER, profile) if profile else ""}
+        user = leaving.id(EXTERNAL, known) if known else None
         if id_merge == "none":
-            return {"distinct_id": known or profile or ""}
-        ids = {"distinct_id": known or (distinct_id_of_profile(profile) if profile else "")}
-        if known:
-            ids["$user_id"] = known
+            return {"distinct_id": user or ""}
+        ids = {"distinct_id": user or (distinct_id_of_profile(profile) if profile else "")}
+        if user:
+            ids["$user_id"] = user
         if profile and known_user_of(profile) == known:
-            ids["$device_id"] = profile
+            ids["$device_id"] = leaving.id(USER, profile)
         return ids
 
     def sampled_out(row: Row) -> bool:
@@ -206,6 +217,7 @@ def run(
         unrecognised = not known and not update
         reasons = {
             "event_type": event_types is not None and not asked_for(event_type),
+            "unknown_type": unknown_fields == "withhold" and entry is None,
             "outside_window": not update
             and not (events_since or 0) <= row.record["time"] < (events_until or 1 << 62),
             "excluded": not update
@@ -277,18 +289,19 @@ def run(
         elif reason := withheld_reason(row, deleted):
             count(row, "withheld", reason)
         elif row.event_type == catalog.PROFILE_UPDATE:
+            distinct_id = identity_of(row)["distinct_id"]
+            time_ms = row.record.get("time_ms")
+            row = row._replace(record=leaving.record(row.event_type, row.record))
             text = row.record.get("custom_attributes")
             custom = parse_object(text)
             if custom is None:
                 custom = {"custom_attributes": text}
             count(row, "profile_updates")
-            time_ms = row.record.get("time_ms")
             order = (row.record["time"] * 1000 if time_ms is None else int(time_ms), row.record["id"].encode())
-            updates[identity_of(row)["distinct_id"]].append(
-                (*order, attributes_of(row.record, custom, profile_updates == "set"))
-            )
+            updates[distinct_id].append((*order, attributes_of(row.record, custom, profile_updates == "set")))
         else:
-            event = event_of(row, identity_of(row), properties, tag)
+            may_leave = row._replace(record=leaving.record(row.event_type, row.record))
+            event = event_of(may_leave, identity_of(row), properties, tag)
             if len(compact(event).encode()) >= EVENT_BYTES:
                 count(row, "rejects", "event_too_large")
             else:
@@ -301,7 +314,8 @@ def run(
         known = known_user_of(profile)
         profiles = {i for (kind, i), user in identities.known.items() if kind == USER and user == known}
         expected.deletions.append({
-            "distinct_id": distinct_id_of_profile(profile), "user_id": profile, "time": row.record["time"],
+            "distinct_id": distinct_id_of_profile(profile), "user_id": leaving.id(USER, profile),
+            "time": row.record["time"],
             "via": identities.via[(USER, profile)], "whole_person": known is None or profiles <= deleted,
         })  # fmt: skip
     for distinct_id in sorted(updates):
@@ -325,6 +339,7 @@ def run(
     for node, cluster in identities.cluster.items():
         anonymous_id = "$device:" + node[1] if node[0] == USER else None
         expected.ids[node] = (identities.known[node] or anonymous_id, cluster)
+    veil_identities(expected.ids, expected.links, identities.known, leaving)
     for event_type, kinds in counts.items():
         expected.rows_by_type[event_type] = {"read": sum(kinds.values()), **{kind: kinds[kind] for kind in ROW_KINDS}}
     for kind in ("read", *ROW_KINDS):

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from pipelines import flex_template
-from pipelines.command_line import options
+from pipelines.command_line import options, privacy_flags
 from pipelines.command_line.runner_options import DATAFLOW
 from tests.commands.whole_run import ROOT
 from tests.repository.packaging_metadata import project
 from tests.servers.tools import require_module
 from transforms.errors import UsageError
+from transforms.privacy.hash_key import HashKey
 
 DEPLOY = ROOT / "deploy" / "dataflow"
 IMAGE = "europe-west3-docker.pkg.dev/project/repository/currents-to-mixpanel:1"
@@ -66,6 +67,14 @@ SAMPLES = {
     "properties": (("native", "all"), ("some", "")),
     "profile_updates": (("set", "set_once", "off"), ("on", "")),
     "tag": (("trial-1", "a b"), ("", " ")),
+    "drop": (("pii", "pii+,users.messages.*:from_*,[Custom event property] email"), ("", ",", "a,,b")),
+    "hash": (("user_id", "external_user_id,profile:phone_number"), ("", ",")),
+    "hash_key_file": (
+        ("gs://a/key", "projects/p/secrets/s", "projects/p/secrets/s/versions/3"),
+        ("key", "/run/key", "projects/p/s", ""),
+    ),
+    "unknown_fields": (("send", "withhold"), ("drop", "")),
+    "raw_rejects": SWITCH,
     "id_merge": (("simplified", "native", "none"), ("complicated", "")),
     "device_links": (("next", "sole", "first", "none"), ("last", "")),
     "device_stay": (("1", "0.5", "30", "any"), ("", "-1", "all", "1e1", "10000", ".5")),
@@ -87,6 +96,7 @@ SAMPLES = {
     "autoscaling_algorithm": (("THROUGHPUT_BASED", "NONE"), ("BEST", "")),
     "dataflow_service_options": (("enable_prime", "a=b;c"), ("", ";", "a b")),
 }
+NEEDED_BESIDE = {"hash": {"hash_key_file": "gs://a/key"}, "hash_key_file": {"hash": "pii"}}
 PARAMETERS: list[dict[str, Any]] = flex_template.metadata()["parameters"]
 
 
@@ -112,14 +122,15 @@ def test_flags_of_one_machine_and_of_the_launcher_are_no_parameters() -> None:
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda found: str(found["name"]))
-def test_a_pattern_takes_what_the_command_takes(parameter: dict[str, Any]) -> None:
+def test_a_pattern_takes_what_the_command_takes(parameter: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privacy_flags, "read_key", lambda *_: HashKey(b"from no store"))
     name = parameter["name"]
     assert name in SAMPLES, f"{name} is new: give SAMPLES values that it takes and values that it does not"
     good, bad = SAMPLES[name]
     (pattern,) = parameter["regexes"]
     for value in good:
         assert re.fullmatch(pattern, value), f"{name}: {pattern} refuses [{value}]"
-        given = {**NEEDED, name: value}
+        given = {**NEEDED, **NEEDED_BESIDE.get(name, {}), name: value}
         options.parse(flex_template.arguments([*(f"--{key}={text}" for key, text in given.items()), *LAUNCHED]))
     for value in bad:
         assert not re.fullmatch(pattern, value), f"{name}: {pattern} takes [{value}]"

@@ -184,7 +184,7 @@ def test_each_step_has_a_label_in_camel_case() -> None:
 ROOMS = (
     "vocabulary",
     *("arrow", "telemetry", "stores", "avro", "currents", "evidence", "identity"),
-    *("mixpanel", "messages", "output", "report", "delivery"),
+    *("privacy", "mixpanel", "messages", "output", "report", "delivery"),
 )
 MOST_MODULES = 13
 

@@ -48,6 +48,17 @@ CASES: list[tuple[int, dict[str, Any]]] = [
     (16, {"no_id": ("Same-String ", "bob", "ПРИВЕТ", "日本", "tablet"), "native_since": NOW - 90_000}),
     (17, {"crowd_ids": "drop", "max_profiles_per_known_user": 1, "id_merge": "none", "no_id": ("alice",)}),
     (18, {"crowd_ids": "drop", "max_profiles_per_known_user": 1, "id_merge": "native"}),
+    (22, {"drop": ("pii", "[Custom event property] *a*"), "hash": ("user_id", "external_user_id", "*_id", "pii+")}),
+    (23, {"drop": ("*name", "profile:*e*"), "hash": ("[*", "properties", "user_id"), "properties": "all"}),
+    (24, {"hash": ("external_user_id", "*"), "unknown_fields": "withhold", "id_merge": "none"}),
+    (
+        25,
+        {
+            "hash": ("external_user_id", "profile:*", "device_id"),
+            "drop": ("users.b*:os*", "$device"),
+            "id_merge": "native",
+        },
+    ),
     (11, {"id_merge": "native", "native_since": NOW - 3600, "users_share": 0.7, "device_links": "none"}),
 ]
 CODECS = ("null", "deflate", "snappy", "zstandard", "bzip2", "xz")
@@ -55,7 +66,10 @@ ALWAYS = (f"--now={NOW}", "--max_reject_share=1")
 
 
 @pytest.mark.parametrize(("seed", "policy"), CASES)
-def test_a_run_publishes_what_the_oracle_expects(seed: int, policy: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_publishes_what_the_oracle_expects(
+    seed: int, policy: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURRENTS_HASH_KEY", "a key of the tests")
     export = random_export(seed)
     write_export(export, tmp_path / "in", codec=CODECS[seed % len(CODECS)])
 

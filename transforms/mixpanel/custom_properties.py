@@ -13,6 +13,7 @@ import orjson
 from transforms.mixpanel.json_documents import open_document, quick_object
 from transforms.mixpanel.limits import NESTED_DEPTH, NESTED_ITEMS, is_shallow, nested
 from transforms.mixpanel.names import NAME_BYTES, cut
+from transforms.privacy.veil import DocumentVeil
 from transforms.vocabulary.changes import LIMITS
 
 
@@ -41,10 +42,11 @@ class CustomProperties:
     gives the same bytes as the careful one.
     """
 
-    def __init__(self, prefix: str, events: Sequence[str], notes: Notes) -> None:
+    def __init__(self, prefix: str, events: Sequence[str], notes: Notes, veil: DocumentVeil | None = None) -> None:
         self._prefix = prefix
         self._events = events
         self._notes = notes
+        self._veil = veil
         self._keys = _Keys(prefix)
 
     def fragment(self, text: str | None, room: int, event: int, key_count: int) -> bytes:
@@ -53,7 +55,7 @@ class CustomProperties:
         ``event`` is the position of the row's event name, ``key_count`` is from ``key_counts``. At most ``room``
         properties are written: the first in bytewise order of their keys.
         """
-        if text is not None and key_count >= 0 and len(text) <= _SHORT:
+        if self._veil is None and text is not None and key_count >= 0 and len(text) <= _SHORT:
             values = quick_object(text, key_count)
             flat = text.count("{") + text.count("[") <= _FLAT
             if values is not None and (flat or all(map(is_shallow, values.values()))):
@@ -70,6 +72,10 @@ class CustomProperties:
         if values is None:
             self._note("properties_not_json", event, self._keys["properties"])
             values = {"properties": text}
+            if self._veil is not None and self._veil.withholds_unopened():
+                values = {}
+        elif self._veil is not None:
+            values = self._veil(values)
         for kind, name in changes:
             self._note(kind, event, cut(self._keys["properties" if name is None else name]))
         result: dict[str, Any] = {}

@@ -21,12 +21,13 @@ from transforms.mixpanel.json_documents import key_counts
 from transforms.mixpanel.limits import EVENT_BYTES, EVENT_NESTED_BYTES, NESTED_ITEMS, PROPERTIES
 from transforms.mixpanel.names import cut, insert_ids, safe_key
 from transforms.mixpanel.persons import Persons
+from transforms.privacy.veil import DocumentVeil
 from transforms.settings import Settings
 
 CUSTOM_EVENT_PREFIX = "[Custom event property]"
 PURCHASE_PREFIX = "[Purchase property]"
 
-_PREFIXES = {catalog.CUSTOM_EVENT: CUSTOM_EVENT_PREFIX, catalog.PURCHASE: PURCHASE_PREFIX}
+CUSTOM_PREFIXES = {catalog.CUSTOM_EVENT: CUSTOM_EVENT_PREFIX, catalog.PURCHASE: PURCHASE_PREFIX}
 # Columns that the core properties are made of.
 _CORE_COLUMNS = frozenset({"id", "time", "external_user_id"})
 # With more columns than this a row may be over the limit by them alone, and is trimmed whole.
@@ -71,7 +72,7 @@ def property_names(event_type: str, columns: Sequence[str], settings: Settings) 
     everything = settings.properties == "all"
     names: dict[str, str] = {}
     for name in columns:
-        if name in _CORE_COLUMNS or (event_type in _PREFIXES and name == "properties"):
+        if name in _CORE_COLUMNS or (event_type in CUSTOM_PREFIXES and name == "properties"):
             continue
         if event_type == catalog.CUSTOM_EVENT and name == "name":
             continue
@@ -152,9 +153,17 @@ def core_columns(
 
 
 def event_lines(
-    event_type: str, table: pa.Table, names: pa.Array, who: Persons, settings: Settings
+    event_type: str,
+    table: pa.Table,
+    names: pa.Array,
+    who: Persons,
+    settings: Settings,
+    veil: DocumentVeil | None = None,
 ) -> tuple[memoryview, Notes]:
-    """The lines of rows that are to be sent, in their order, each with its newline; and what the limits changed."""
+    """The lines of rows that are to be sent, in their order, each with its newline; and what the limits changed.
+
+    ``veil``: what the rules do with custom properties; those that name columns have done their work on ``table``.
+    """
     notes = Notes()
     event, core = core_columns(event_type, table, names, who, settings, notes)
     base = catalog.mixpanel_name(event_type)
@@ -184,14 +193,14 @@ def event_lines(
     own = _own_names(event_type, core, targets)
     room, others = _room(static, fragments, own, table.num_rows)
     crowded = len(static) + len(fragments) > _MOST_STATIC
-    prefix = _PREFIXES.get(event_type)
+    prefix = CUSTOM_PREFIXES.get(event_type)
     if prefix is not None and "properties" in table.column_names:
         texts = text_column(table, "properties")
         counts = key_counts(texts)
         # Columns that the catalogue lacks stand back like custom properties: who goes, all of them together decide.
         crowded = crowded or bool((others + _most_keys(texts, counts) > room)[others > 0].any())
         room = np.full(table.num_rows, _NO_LIMIT) if crowded else np.maximum(room, 0)
-        fragment = CustomProperties(prefix, event.dictionary.to_pylist(), notes).fragment
+        fragment = CustomProperties(prefix, event.dictionary.to_pylist(), notes, veil).fragment
         codes = event.indices.to_pylist()
         written = list(map(fragment, texts.to_pylist(), room.tolist(), codes, counts.tolist()))
         fragments.append(pa.array(written, pa.large_binary()))

@@ -57,12 +57,3 @@ def insert_ids(event_type: str, ids: pa.Array) -> pa.Array:
         if _INSERT_ID_CHARS[body].all() and not pc.any(pc.equal(ids, _ZERO_UUID)).as_py():
             return ids
     return pa.array([insert_id(event_type, text) for text in ids.to_pylist()], pa.string())
-
-
-def glob_regex(pattern: str) -> str:
-    """A glob over names as a regular expression: ``*`` and ``?`` match anything, brackets are themselves.
-
-    >>> glob_regex("Email *")
-    'Email\\\\ .*'
-    """
-    return "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 from transforms.avro.broken_text import BrokenText
 from transforms.currents import catalog
 from transforms.currents.broken_fields import broken_ids, broken_names
+from transforms.currents.globs import glob_regex
 from transforms.evidence.ids import given
 from transforms.mixpanel.events import column, is_identity_only
-from transforms.mixpanel.names import glob_regex
 from transforms.mixpanel.persons import Persons
-from transforms.settings import Settings
+from transforms.settings import WITHHOLD, Settings
 from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 
 
@@ -108,6 +108,8 @@ def _withhold(
     anonymous = ~(has_own if settings.id_merge == "native" else np.asarray(who.user.is_valid()))
     if not is_wanted(event_type, settings):
         fates.withhold(every, "event_type")
+    if settings.unknown_fields == WITHHOLD and event_type not in catalog.event_types():
+        fates.withhold(every, "unknown_type")
     windowed = settings.events_since is not None or settings.events_until is not None
     known = catalog.event_types().get(event_type)
     left = settings.native_since is not None and known is not None and known.sent_by_native_connector

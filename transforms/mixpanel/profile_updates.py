@@ -23,6 +23,7 @@ from transforms.mixpanel.events import column, text_column
 from transforms.mixpanel.json_documents import open_document
 from transforms.mixpanel.limits import PROFILE_NESTED_BYTES, nested
 from transforms.mixpanel.names import cut, safe_key
+from transforms.privacy.veil import DocumentVeil
 
 ATTRIBUTES = pa.schema(
     [
@@ -51,18 +52,21 @@ _REMOVED = "null"
 _COUNTRY_CODE = re.compile(r"[A-Za-z]{2}\Z")
 
 
-def attributes(table: pa.Table, distinct_id: pa.Array, operation: str, notes: Notes) -> pa.Table:
+def attributes(
+    table: pa.Table, distinct_id: pa.Array, operation: str, notes: Notes, veil: DocumentVeil | None = None
+) -> pa.Table:
     """``ATTRIBUTES`` of update rows (string array ``distinct_id``: whose they are), the latest of each only.
 
     A standard attribute beats a custom one of the same name in one row. A null in a document of custom attributes is a
     removal where the ``operation`` is ``set``, and is left out else. A null in a record or map says nothing: every row
     has all its fields. Numbers that are not finite are left out and counted, as if the row did not have them.
+    ``veil``: what the rules do with custom attributes; those that name columns have done their work on ``table``.
     """
     rows: list[np.ndarray] = []
     names: list[str] = []
     values: list[str] = []
     standard: dict[str, set[int]] = {}
-    for name, target in {**_STANDARD, **unknown_attributes(table)}.items():
+    for name, target in attribute_names(table).items():
         given = column(table, name)
         is_json = _is_json(table, name)
         finite = _finite(given, is_json)
@@ -78,7 +82,7 @@ def attributes(table: pa.Table, distinct_id: pa.Array, operation: str, notes: No
     from_record = _is_json(table, "custom_attributes")
     for row, document in enumerate(text_column(table, "custom_attributes").to_pylist()):
         removes = operation == "set" and not (from_record and document is not None and document.startswith("{"))
-        for name, value in _custom(document, removes, notes):
+        for name, value in _custom(document, removes, notes, veil):
             if row in standard.get(name, ()):
                 notes.add("key_collisions", catalog.PROFILE_UPDATE, name)
             else:
@@ -166,6 +170,11 @@ def _lines(person: str, values: dict[str, Any], operation: str) -> Iterator[byte
             yield orjson.dumps(update) + b"\n"
 
 
+def attribute_names(table: pa.Table) -> dict[str, str]:
+    """Column to attribute, of those columns that are attributes of their own."""
+    return {**_STANDARD, **unknown_attributes(table)}
+
+
 def unknown_attributes(table: pa.Table) -> dict[str, str]:
     """The attribute of each column that the catalogue lacks, ids apart: its own name, made safe."""
     known = {*catalog.event_types()[catalog.PROFILE_UPDATE].properties, "device_id"}
@@ -196,7 +205,7 @@ def _country(value: Any) -> str:
     return "$country_code" if isinstance(value, str) and _COUNTRY_CODE.match(value) else "country"
 
 
-def _custom(document: str | None, removes: bool, notes: Notes) -> Iterator[tuple[str, str]]:
+def _custom(document: str | None, removes: bool, notes: Notes, veil: DocumentVeil | None) -> Iterator[tuple[str, str]]:
     """(Attribute, JSON text or, where nulls are removals, ``_REMOVED``) of the custom attributes.
 
     Of two that get one name, the first in bytewise order stays, and a value before a removal. A text that is not JSON
@@ -206,6 +215,10 @@ def _custom(document: str | None, removes: bool, notes: Notes) -> Iterator[tuple
     if values is None:
         notes.add("properties_not_json", catalog.PROFILE_UPDATE, "custom_attributes")
         values = {"custom_attributes": document}
+        if veil is not None and veil.withholds_unopened():
+            values = {}
+    elif veil is not None:
+        values = veil(values)
     for kind, key in changes:
         notes.add(kind, catalog.PROFILE_UPDATE, cut(safe_key("custom_attributes" if key is None else key)))
     found: set[str] = set()

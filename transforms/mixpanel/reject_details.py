@@ -31,12 +31,17 @@ def reject_detail(reason: str, record: dict[str, Any], unread: Sequence[str], se
     sentence = REJECTS[reason].detail
     values = _Values(record)
     values["now"] = settings.now
-    values["unread"] = ", ".join(f"{shown(name)} [{str(record[name])[:80]}]" for name in unread[:_COLUMNS_SHOWN])
+    values["unread"] = ", ".join(_unread(name, record) for name in unread[:_COLUMNS_SHOWN])
     if not isinstance(sentence, str):
         case, more = _time_case(record.get("time"), settings)
         sentence = sentence[case]
         values |= more
     return sentence.format_map(values)
+
+
+def _unread(name: str, record: dict[str, Any]) -> str:
+    # A rule may have dropped the column.
+    return f"{shown(name)} [{str(record[name])[:80]}]" if name in record else shown(name)
 
 
 def _time_case(time: int | None, settings: Settings) -> tuple[str, dict[str, Any]]:

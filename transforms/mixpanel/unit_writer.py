@@ -18,6 +18,7 @@ from transforms.currents.type_names import TypeNames
 from transforms.evidence.anonymous_ids import anonymous_ids
 from transforms.mixpanel.custom_properties import Notes
 from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
+from transforms.mixpanel.leaving import Leaving
 from transforms.mixpanel.monthly_users import day_counts, month_counts, person_months
 from transforms.mixpanel.names import cut
 from transforms.mixpanel.ndjson import GzipLines
@@ -54,6 +55,7 @@ class UnitFormatter:
         self._file_names = file_names
         self._profiles = Profiles(answers, settings.no_id, crowd)
         self._settings = settings
+        self._leaving = Leaving(settings)
 
     def add(
         self,
@@ -73,16 +75,22 @@ class UnitFormatter:
         """
         who = self._profiles.persons(column(table, "user_id"), column(table, "external_user_id"), profile)
         if who.left_out:
-            bound(merge(self.output.tally, {"external_ids_left_out": who.left_out}))
+            left_out = self._leaving.left_out(who.left_out)
+            bound(merge(self.output.tally, {"external_ids_left_out": left_out}))
         names = event_names(event_type, table)
         fates = decide(event_type, table, names, who, repeats, broken, self._settings)
+        # From here on everything is as it may leave; who a row is, and what becomes of it, was decided on real values.
+        real = table
+        if self._leaving.veil is not None:
+            table, who = self._leaving.rows(event_type, table), self._leaving.persons(who)
+            names = event_names(event_type, table)
         if event_type == catalog.PROFILE_UPDATE:
             self._profile_updates(table, who, fates)
         elif event_type == catalog.USER_DELETE_REQUEST:
             self._deletions(table, who, fates)
         else:
             self._events(event_type, table, names, who, fates)
-        self._rejects(event_type, table, file, row, fates, broken)
+        self._rejects(event_type, table, real, file, row, fates, broken)
         self._note_broken(event_type, fates, broken)
         self._count(event_type, fates)
 
@@ -129,6 +137,11 @@ class UnitFormatter:
             example[key] = shown(name)
         merge(self.output.tally, {"type_conflicts": {"files": 1, "examples": [example]}})
 
+    def finish(self) -> UnitOutput:
+        """All of the output, with the figures of what left."""
+        merge(self.output.tally, self._leaving.figures())
+        return self.output
+
     def add_changes(self, changes: Mapping[tuple[str, str, str], int]) -> None:
         """Count values of a type that had to be changed; by kind of change, event type and column."""
         notes = Notes()
@@ -148,7 +161,8 @@ class UnitFormatter:
             needed = {*sent, "id", "time", "name", "properties"}
             table = table.select([name for name in table.column_names if name in needed]).filter(mask)
             names, who = names.filter(mask), _filtered(who, mask, chosen)
-        data, notes = event_lines(event_type, table, names, who, self._settings)
+        documents = self._leaving.documents(event_type)
+        data, notes = event_lines(event_type, table, names, who, self._settings, documents)
         data, large = drop_too_large(data)
         if large:
             fates.overrule(np.flatnonzero(chosen)[large], "event_too_large")
@@ -215,7 +229,8 @@ class UnitFormatter:
         distinct_id = who.own if self._settings.id_merge == "native" else who.user
         notes = Notes()
         operation = self._settings.profile_updates
-        self.output.attributes.append(attributes(updates, distinct_id.take(chosen), operation, notes))
+        documents = self._leaving.documents(catalog.PROFILE_UPDATE)
+        self.output.attributes.append(attributes(updates, distinct_id.take(chosen), operation, notes, documents))
         self._note_limits(notes)
 
     def _note_limits(self, notes: Notes) -> None:
@@ -248,15 +263,25 @@ class UnitFormatter:
             bound(merge(self.output.tally, {"limits": {LIMITS["invalid_utf8"].code: {event_type: counts}}}))
 
     def _rejects(
-        self, event_type: str, table: pa.Table, file: np.ndarray, row: np.ndarray, fates: Fates, broken: BrokenText
+        self,
+        event_type: str,
+        table: pa.Table,
+        real: pa.Table,
+        file: np.ndarray,
+        row: np.ndarray,
+        fates: Fates,
+        broken: BrokenText,
     ) -> None:
+        """Write the rejected rows of ``table``, with ``--raw_rejects`` as they really are."""
         rejected = np.flatnonzero(fates.are("rejects"))
         if not rejected.size:
             return
         lines: list[bytes] = []
         examples: dict[str, list[dict[str, Any]]] = {}
         records = table.take(pa.array(rejected)).to_pylist()
-        for position, record in zip(rejected.tolist(), records, strict=True):
+        raw = self._settings.raw_rejects and self._leaving.veil is not None
+        whole = real.take(pa.array(rejected)).to_pylist() if raw else records
+        for position, record, kept in zip(rejected.tolist(), records, whole, strict=True):
             reason = REJECTS.codes[fates.reason[position]]
             where = {"file": self._file_names[int(file[position])], "row": int(row[position])}
             unread = sorted(column for column, mask in broken.items() if mask[position])
@@ -268,7 +293,9 @@ class UnitFormatter:
             line |= {"event_type": event_type, "id": record.get("id")}
             if len(examples.setdefault(reason, [])) < EXAMPLES:
                 examples[reason].append({k: v if k == "file" else shown(v) for k, v in line.items()})
-            line["record"] = {key: value for key, value in record.items() if value is not None}
+            if not raw:
+                kept = self._leaving.record(event_type, kept)
+            line["record"] = {key: value for key, value in kept.items() if value is not None}
             lines.append(orjson.dumps(line, default=str) + b"\n")
         self.output.rejects.add(b"".join(lines), len(lines))
         merge(self.output.tally, {"reject_examples": examples})

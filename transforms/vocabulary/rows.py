@@ -27,6 +27,7 @@ WITHHELD = Terms(
     "a reason to withhold a row",
     __name__,
     Term("event_type", "of a type that `--event_types` does not name"),
+    Term("unknown_type", "of a type that the catalogue lacks, with `--unknown_fields withhold`"),
     Term("outside_window", "events outside `--events_since` and `--events_until`"),
     Term("excluded", "events whose Mixpanel name `--exclude_events` matches"),
     Term("native_drops", "without a usable `external_user_id`, with `--id_merge native`"),
