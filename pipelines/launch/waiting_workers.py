@@ -53,6 +53,7 @@ class WaitingWorkers:
         self._changed = threading.Condition()
         self._servers: list[subprocess.Popen[bytes]] = []
         self._idle: list[subprocess.Popen[bytes]] = []
+        self._listeners: list[threading.Thread] = []
         self._at_work = 0
         self._closed = False
         self.lost: int | None = None
@@ -88,7 +89,14 @@ class WaitingWorkers:
             server.kill()
         for server in self._servers:
             server.wait()
-        self._servers, self._idle = [], []
+        for listener in self._listeners:
+            listener.join(_LAST_SECONDS)
+        for server in self._servers:
+            for pipe in (server.stdin, server.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+        self._servers, self._idle, self._listeners = [], [], []
 
     def _start(self) -> None:
         root = os.path.dirname(os.path.dirname(os.path.abspath(pipelines.__file__)))
@@ -97,7 +105,9 @@ class WaitingWorkers:
         server = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self._servers.append(server)
         self._idle.append(server)
-        threading.Thread(target=self._listen, args=(server,), name="workers", daemon=True).start()
+        listener = threading.Thread(target=self._listen, args=(server,), name="workers", daemon=True)
+        listener.start()
+        self._listeners.append(listener)
 
     def _listen(self, server: subprocess.Popen[bytes]) -> None:
         """Hear of each worker's end, and at last of the server's own."""

@@ -10,6 +10,7 @@ import bisect
 import hashlib
 import heapq
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
@@ -65,6 +66,7 @@ class Export:
         self.coverage = Coverage()
         self._hash = hashlib.sha256()
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOLED_IN_MEMORY)  # noqa: SIM115 (ends with the run)
+        weakref.finalize(self, self._spool.close)
         self._starts = [0]
         self._named = [0]  # characters of paths and names: where units are cut must not depend on how zlib packs them
         self._sizes: list[int] = []

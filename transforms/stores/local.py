@@ -6,14 +6,16 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 
-from transforms.errors import Conflict, DataChanged, StoreError, StoreUnavailable
-from transforms.stores.store import TEMPORARY_SUFFIX, Entry, loaded
+from transforms.errors import Conflict, DataChanged, StoreError
+from transforms.stores.disk_failures import failure
+from transforms.stores.store import TEMPORARY_SUFFIX, Entry, check_size, loaded, too_large
 from transforms.stores.symbolic_links import Links
 
-_DENIALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
-
+_Below = tuple[str, str, "Links | None", "str | None"]
+"""A folder below, what names in it begin with, the links, and its real path where it lies behind one."""
 _LOST_AND_FOUND = b"lost+found/"  # at a disk's root, for its checking program alone
 
 
@@ -30,6 +32,19 @@ class LocalStore:
         Links to folders are followed where ``links`` are given, which say which; ``real`` is the folder's real path
         where it lies behind one.
         """
+        # A folder in a folder, a thousand deep, is more than functions that call themselves can go down.
+        under_way = [self._children(folder, beginning, links, real)]
+        while under_way:
+            found = next(under_way[-1], None)
+            if found is None:
+                under_way.pop()
+            elif isinstance(found, Entry):
+                yield found
+            else:
+                under_way.append(self._children(*found))
+
+    def _children(self, folder: str, beginning: str, links: Links | None, real: str | None) -> Iterator[Entry | _Below]:
+        """What is in one folder, in order: files, and the folders to go on into."""
         first, _, rest = beginning.partition("/") if "/" in beginning else (None, "", beginning)
         children: list[tuple[bytes, os.DirEntry[str]]] = []
         try:
@@ -42,7 +57,7 @@ class LocalStore:
         except FileNotFoundError:
             return  # removed by somebody since it was listed
         except OSError as error:
-            raise _failure("list", error.filename, error) from error
+            raise failure("list", error.filename or folder, error) from error
         children.sort(key=_first)
         if any(name == _LOST_AND_FOUND for name, _ in children) and os.path.ismount(folder):
             children = [found for found in children if found[0] != _LOST_AND_FOUND]
@@ -55,7 +70,7 @@ class LocalStore:
                         continue
                 elif links is not None and below is not None and not links.passes(child.path, below):
                     continue
-                yield from self.list(child.path, rest if first is not None else "", links, below)
+                yield child.path, rest if first is not None else "", links, below
             elif first is None and _is(child, "file"):
                 if links is not None and below is not None and links.is_listed(below):
                     links.twice(child.path)
@@ -70,11 +85,18 @@ class LocalStore:
                 links.irregular(child.path)
 
     def entry(self, path: str) -> Entry | None:
-        """The entry of one file; None where there is no such file."""
-        return _local_entry(path, os.stat(path)) if os.path.isfile(path) else None
+        """The entry of one file; None where there is no such file.
+
+        Raises:
+            StoreUnavailable: a folder on the way may not be entered, or a link leads to itself.
+        """
+        status = _status(path)
+        return _local_entry(path, status) if status is not None and stat.S_ISREG(status.st_mode) else None
 
     def is_folder(self, path: str) -> bool:
-        return os.path.isdir(path)
+        """Whether there is a folder; raises as ``entry`` does."""
+        status = _status(path)
+        return status is not None and stat.S_ISDIR(status.st_mode)
 
     def read(self, entry: Entry) -> bytes:
         """The whole content.
@@ -82,6 +104,7 @@ class LocalStore:
         Raises:
             DataChanged: the file is gone, or was written since it was listed, or while it was read.
         """
+        check_size(entry.path, entry.size)
         try:
             # Python's own files ask the system for as much again, which counts where exports are many small files.
             descriptor = os.open(entry.path, os.O_RDONLY)
@@ -91,10 +114,12 @@ class LocalStore:
                 after = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
+        except (MemoryError, OverflowError) as error:
+            raise too_large(entry.path, entry.size) from error
         except FileNotFoundError as error:
             raise DataChanged(f"{entry.path} was there when the run began and is gone now: run again") from error
         except OSError as error:
-            raise _failure("read", entry.path, error) from error
+            raise failure("read", entry.path, error) from error
         if (
             not _version(before) == _version(after) == entry.version
             or not before.st_size == after.st_size == len(content) == entry.size
@@ -110,7 +135,7 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _failure("read", path, error) from error
+            raise failure("read", path, error) from error
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Publish under a name that is still free; True if this call did, False if equal bytes were there already.
@@ -135,7 +160,7 @@ class LocalStore:
             except (FileExistsError, FileNotFoundError):
                 continue  # an equal run won the race, or swept our temporary file away: look again
             except OSError as error:
-                raise _failure("write", path, error) from error
+                raise failure("write", path, error) from error
         raise StoreError(f"cannot write {path}: something keeps removing it")
 
     def load(self, path: str) -> tuple[bytes, str] | None:
@@ -161,7 +186,7 @@ class LocalStore:
             except FileNotFoundError:
                 continue  # an equal run swept our temporary file away
             except OSError as error:
-                raise _failure("write", path, error) from error
+                raise failure("write", path, error) from error
         raise StoreError(f"cannot write {path}: something keeps removing it")
 
     def delete(self, paths: Iterable[str]) -> None:
@@ -177,9 +202,15 @@ class LocalStore:
         return os.path.abspath(path)
 
 
-def _failure(act: str, path: str, error: OSError) -> StoreError:
-    kind = StoreUnavailable if error.errno in _DENIALS else StoreError
-    return kind(f"cannot {act} {path}: {error.strerror}")
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError):  # a name with a zero byte
+            return None
+        raise failure("look at", path, error) from error
 
 
 def _is(child: os.DirEntry[str], kind: str, follow: bool = True) -> bool:
@@ -193,12 +224,12 @@ def _first(child: tuple[bytes, os.DirEntry[str]]) -> bytes:
     return child[0]
 
 
-def _local_entry(path: str, stat: os.stat_result) -> Entry:
-    return Entry(path, stat.st_size, _version(stat))
+def _local_entry(path: str, status: os.stat_result) -> Entry:
+    return Entry(path, status.st_size, _version(status))
 
 
-def _version(stat: os.stat_result) -> str:
-    return f"{stat.st_mtime_ns}-{stat.st_ino}"
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns}-{status.st_ino}"
 
 
 def _all_of(descriptor: int, size: int) -> bytes:

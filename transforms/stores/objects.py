@@ -19,7 +19,7 @@ from google.api_core.retry import Retry
 
 from transforms.errors import Conflict, DataChanged, IncompleteListing, StoreError, StoreUnavailable
 from transforms.stores.listings import WholeListing
-from transforms.stores.store import Entry, loaded, patience
+from transforms.stores.store import Entry, check_size, loaded, patience
 
 T = TypeVar("T")
 
@@ -134,6 +134,7 @@ class ObjectStore:
         Raises:
             DataChanged: the object is gone, or is not the version that was listed.
         """
+        check_size(entry.path, entry.size)
         try:
             read = functools.partial(self._bucket.read, self._key(entry.path), entry.version)
             for _ in range(_GARBLED):  # of an answer that was cut off in its head no client knows the length

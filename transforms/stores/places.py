@@ -52,13 +52,37 @@ def place(text: str) -> str:
 
 
 def _local(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise StoreUnavailable(
+            f"the name {os.fsencode(text)!r} is not UTF-8, so no report could name it: rename it (convmv), or give a "
+            "link to it that has another name"
+        ) from None
     if variable := _VARIABLE.match(text):
         end = variable.end()
         if end == len(text) or text[end] in "/\\":
             raise _unset(text, variable)
     if text == "~" or text.startswith("~/"):
         return os.path.expanduser(text)
+    if not os.path.isabs(text):
+        _check_working_folder(text)
     return text
+
+
+def _check_working_folder(text: str) -> None:
+    try:
+        os.getcwd().encode()
+    except FileNotFoundError:
+        raise StoreUnavailable(
+            f"{text}: the folder in which this command was given has been deleted: change to one that exists (cd), or "
+            "give a path from the root"
+        ) from None
+    except UnicodeEncodeError:
+        raise StoreUnavailable(
+            f"{text}: the name of the folder in which this command was given ({os.getcwdb()!r}) is not UTF-8, so no "
+            "report could name it: rename it, or give a path from the root through another name"
+        ) from None
 
 
 def _unset(text: str, variable: re.Match[str] | None) -> StoreUnavailable:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -170,6 +171,29 @@ def loaded(store: Store, path: str) -> tuple[bytes, str] | None:
         except DataChanged:
             continue
     raise StoreError(f"cannot read {path}: something keeps writing it")
+
+
+def check_size(path: str, size: int) -> None:
+    """Hold that a file, which is read whole, fits into the memory of this machine.
+
+    Raises:
+        StoreError: it does not.
+    """
+    if size >= _memory():
+        raise too_large(path, size)
+
+
+def too_large(path: str, size: int) -> StoreError:
+    """The error for a file that memory does not hold."""
+    return StoreError(
+        f"cannot read {path}: it has {size:,} bytes, and this machine has {_memory():,} bytes of memory: export it in "
+        "several files, leave it out with --skip, or run on a machine with more"
+    )
+
+
+@functools.cache
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def join(folder: str, *names: str) -> str:
