@@ -67,6 +67,7 @@ def test_folders_are_listed_however_deep_they_are(tmp_path: Path) -> None:
     names = [entry.path[len(str(tmp_path / "in")) + 1 :] for entry in LocalStore().list(str(tmp_path / "in"))]
     assert names == ["d/" * DEEP + "z.avro", "e.avro"]
     assert survey([str(tmp_path / "in")]).files == 2
+    subprocess.run(["rm", "-rf", tmp_path / "in"], check=True)  # shutil.rmtree calls itself
 
 
 def test_a_folder_that_may_not_be_entered_is_named_and_not_taken_for_empty(
