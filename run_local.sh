@@ -9,7 +9,7 @@ extra=""
 
 if [ "$#" -gt 0 ]; then
   cd "$OLDPWD" # paths are those of whoever called
-  exec python "$here/currents_to_mixpanel.py" "$@"
+  exec python "$here/currents_to_mixpanel" "$@"
 fi
 if [ ! -e sample/truth.json ]; then
   rm -rf sample

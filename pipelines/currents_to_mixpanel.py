@@ -31,7 +31,7 @@ from pipelines.command_line.runners import check_answers
 from pipelines.command_line.summary import counts, lines
 from pipelines.launch.light_imports import light_imports
 from pipelines.launch.waiting_workers import WaitingWorkers, default_workers
-from transforms.currents.left_out import missing
+from pipelines.report import PUBLISHED, SUBMITTED, Report
 from transforms.currents.listing import Export, survey
 from transforms.errors import (
     InputError,
@@ -58,30 +58,27 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
     """Run the command; returns its exit status. In a process of its own, a local run leaves Beam's clients out, which
     another run in this process might need.
     """
-    started = time.time()
     verbose = "--verbose" in argv
     told = counts(None)
     end = functools.partial(finish, PROGRAM, argv)
     if not verbose:
         logging.disable(logging.CRITICAL)  # Beam logs from its import on
-    be_patient()
     report = None
     try:
         options = command_line.parse(argv)
         told["output"] = options.output
-        with contextlib.closing(WaitingWorkers(verbose=verbose)) as waiting:
-            report = _run(options, started, waiting, own_process)
-        if report is None:
+        report = run(options, own_process=own_process)
+        if report.status == SUBMITTED:
             show(["nothing is published yet: the job writes _manifest.json when it is through, its last act"])
-            return end(Status.DONE, told, word="submitted")
-        told |= {**counts(report), "output": options.output}
-        _show_summary(report, options.output)
-        if incomplete := missing(report["listing"]):
-            return end(Status.LOOK, told, word="published", message=f"published, but {incomplete}")
-        return end(Status.DONE, told, word="published")
+            return end(Status.DONE, told, word=report.status)
+        told |= {**counts(report.figures), "output": options.output}
+        _show_summary(report.figures, options.output)
+        if report.incomplete:
+            return end(Status.LOOK, told, word=report.status, message=f"published, but {report.incomplete}")
+        return end(Status.DONE, told, word=report.status)
     except KeyboardInterrupt as error:
-        if report is not None:
-            return end(Status.DONE, told, word="published", message=_TOO_LATE.format(options.output))
+        if report is not None and report.status == PUBLISHED:
+            return end(Status.DONE, told, word=report.status, message=_TOO_LATE.format(options.output))
         interrupted = "interrupted: nothing is published; the same command finishes the run"
         return end(Status.INTERRUPTED, told, message=str(error) or interrupted)
     except SystemExit:  # --help
@@ -102,8 +99,21 @@ def _show_summary(report: dict[str, Any], output: str) -> None:
         complain(PROGRAM, f"{output} is published, but its summary cannot be shown: {type(error).__name__}: {error}")
 
 
-def _run(options: Options, started: float, waiting: WaitingWorkers, own_process: bool) -> dict[str, Any] | None:
-    """Run the job; returns its report, or None where it was only submitted."""
+def run(options: Options, *, own_process: bool = False) -> Report:
+    """Run the job, as the command does, and return what it published; ``own_process`` as in ``main``.
+
+    Raises:
+        CurrentsToMixpanelError: it was not begun, or failed; the message says why and what to do.
+        KeyboardInterrupt: it was interrupted; the same options finish it.
+    """
+    be_patient()
+    with contextlib.closing(WaitingWorkers(verbose=options.verbose)) as waiting:
+        return Report(options.output, _run(options, waiting, own_process))
+
+
+def _run(options: Options, waiting: WaitingWorkers, own_process: bool) -> dict[str, Any]:
+    """The report of the run; empty where it was only submitted."""
+    started = time.time()
     check_answers(options.submission)
     if (source := inside(options.output, options.inputs)) is not None:
         raise UsageError(f"--output {options.output} lies in --input {source}: name a folder outside of it")
@@ -146,7 +156,7 @@ def _run(options: Options, started: float, waiting: WaitingWorkers, own_process:
     try:
         work = hand_out(export, options.output)
         if not _work(work, context, options, waiting, own_process):
-            return None
+            return {}
     except JobUnreachable as error:
         if not _is_published(options.output, digest):
             raise failed(error) from error

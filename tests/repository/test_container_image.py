@@ -23,7 +23,7 @@ def test_what_the_image_copies_is_sent_to_it_and_is_there() -> None:
     copied = [name for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE) for name in line.split()]
     assert sorted(copied) == sorted(sent)
     assert all((ROOT / name).exists() for name in copied)
-    assert project()["scripts"]["currents-to-mixpanel"] == "currents_to_mixpanel:job"
+    assert project()["scripts"]["currents-to-mixpanel"] == "currents_to_mixpanel.own_packages:job"
     assert 'ENTRYPOINT ["currents-to-mixpanel"]' in dockerfile
 
 

@@ -58,9 +58,9 @@ def project(folder: Path, appended: Mapping[str, str] | None = None) -> Path:
 
     ``appended`` is Python to add to the end of modules of the copy, by their path: so that a step takes its time.
     """
-    for name in ("pipelines", "transforms"):
+    for name in ("currents_to_mixpanel", "pipelines", "transforms"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md", "currents_to_mixpanel.py"):
+    for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder / name)
     for name, code in (appended or {}).items():
         with (folder / name).open("a", encoding="utf-8") as module:

@@ -5,19 +5,37 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+
+import tomllib
+
+PROGRAM = "currents-to-mixpanel"
+_PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"  # there in a checkout, not in an installation
 
 # Another release of one of these may write equal rows as other bytes: gzip (isal), JSON (orjson), Parquet (arro3,
 # pyarrow), and what the three readers make of a value.
 _DISTRIBUTIONS = (
     "arro3-core",
     "arro3-io",
-    "currents-to-mixpanel",
+    PROGRAM,
     "datafusion",
     "fastavro",
     "isal",
     "orjson",
     "pyarrow",
 )
+
+
+def program_version() -> str:
+    """This program's version: what ``pyproject.toml`` says, from which an installation has it too."""
+    if _PYPROJECT.exists():
+        project = tomllib.loads(_PYPROJECT.read_text("utf-8")).get("project", {})
+        if project.get("name") == PROGRAM:
+            return str(project["version"])
+    try:
+        return importlib.metadata.version(PROGRAM)
+    except importlib.metadata.PackageNotFoundError:  # its packages were copied to where they are
+        return "unknown"
 
 
 def output_versions() -> dict[str, str]:

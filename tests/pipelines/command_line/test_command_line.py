@@ -336,9 +336,7 @@ def test_run_local_passes_its_arguments_on_from_where_it_is_called(tmp_path: Pat
     shown = subprocess.run(
         [str(project / "run_local.sh"), "--input", "in", "--output", "out"], cwd=caller, capture_output=True, text=True
     )
-    assert shown.stdout.splitlines()[-1] == f"{caller}: {project}/currents_to_mixpanel.py --input in --output out", (
-        shown
-    )
+    assert shown.stdout.splitlines()[-1] == f"{caller}: {project}/currents_to_mixpanel --input in --output out", shown
 
 
 @pytest.mark.parametrize(("given", "stay"), [((), 1.0), (("--device_stay=0.5",), 0.5), (("--device_stay=any",), None)])

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 # As the installed command begins, with few files a unit, so that there is work for two.
 _COMMAND = f"""
 import functools, sys
-import currents_to_mixpanel
-currents_to_mixpanel.take_own_packages()
+from currents_to_mixpanel.own_packages import take_own_packages
+take_own_packages()
 from pipelines import currents_to_mixpanel as command
 command.survey = functools.partial(command.survey, unit_files={UNIT_FILES})
 %s
@@ -32,9 +32,8 @@ command.cli()
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This program's files where an installation that is not editable puts them."""
     folder = tmp_path_factory.mktemp("site-packages")
-    for name in ("pipelines", "transforms"):
+    for name in ("currents_to_mixpanel", "pipelines", "transforms"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "currents_to_mixpanel.py", folder)
     return folder
 
 
@@ -68,7 +67,7 @@ def test_two_workers_start_where_the_folder_has_packages_of_these_names(
 
 
 def test_the_command_by_its_path_is_this_program_wherever_it_is_run(installed: Path, foreign: Path) -> None:
-    done = run([sys.executable, str(installed / "currents_to_mixpanel.py"), "--help"], foreign, foreign)
+    done = run([sys.executable, str(installed / "currents_to_mixpanel"), "--help"], foreign, foreign)
     assert (done.returncode, done.stderr) == (0, "")
     assert "currents-to-mixpanel --input" in done.stdout
 
@@ -90,7 +89,7 @@ def test_another_package_in_the_place_of_one_of_these_is_named_with_its_place(in
 def test_a_package_that_was_imported_before_the_program_began_is_named_with_its_place(
     installed: Path, foreign: Path
 ) -> None:
-    begin = "import pipelines, currents_to_mixpanel; currents_to_mixpanel.job()"
+    begin = "import pipelines; from currents_to_mixpanel.own_packages import job; job()"
     done = run([sys.executable, "-c", begin], foreign, installed)
     assert done.returncode == 2
     assert f"another package was imported under the name pipelines before this program began, from {foreign}" in (

@@ -1,8 +1,7 @@
-"""Where the installed commands begin: with the packages beside this file, whatever else is called as they are.
+"""Where the installed commands begin: with the packages beside this one, whatever else is called as they are.
 
 Most Beam repositories have a ``pipelines`` or ``transforms`` of their own, and the current folder and PYTHONPATH come
-before what is installed. This name is nobody else's. As a script, ``python path/to/currents_to_mixpanel.py``, it is the
-job.
+before what is installed. The name ``currents_to_mixpanel`` is nobody else's.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import os
 import sys
 from typing import NoReturn
 
-_ROOT = os.path.dirname(os.path.abspath(__file__))
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PACKAGES = ("pipelines", "transforms")
 
 
 def job() -> None:
     """The command ``currents-to-mixpanel``, with its verbs."""
-    take_own_packages()
+    _take_or_refuse()
     from pipelines.command_line.verbs import cli
 
     cli()
@@ -26,27 +25,24 @@ def job() -> None:
 
 def sample_export() -> None:
     """The command ``currents-sample-export``."""
-    take_own_packages()
+    _take_or_refuse()
     from pipelines.sample_export.__main__ import cli
 
     cli()
 
 
-def _refuse(message: str) -> NoReturn:
-    print(f"currents-to-mixpanel: {message}", file=sys.stderr, flush=True)
-    if "--json" in sys.argv:
-        print(json.dumps({"status": "refused", "message": message, "exit_status": 2}))
-    sys.exit(2)
-
-
 def take_own_packages() -> None:
-    """Put this program's folder first; ends the process where another's package was imported already."""
+    """Import this program's packages from the folder that this one is in.
+
+    Raises:
+        ImportError: another package was imported under one of their names already; the message has its place.
+    """
     for name in _PACKAGES:
         package = sys.modules.get(name)
         places = [os.path.realpath(place) for place in getattr(package, "__path__", [])]
         if package is not None and os.path.realpath(os.path.join(_ROOT, name)) not in places:
             place = places[0] if places else getattr(package, "__file__", "nowhere")
-            _refuse(
+            raise ImportError(
                 f"another package was imported under the name {name} before this program began, "
                 f"from {place}, and its own is in {_ROOT}: look what Python imports at its start (.pth files, "
                 "sitecustomize)"
@@ -58,5 +54,15 @@ def take_own_packages() -> None:
     sys.path.append(_ROOT)
 
 
-if __name__ == "__main__":
-    job()
+def _take_or_refuse() -> None:
+    try:
+        take_own_packages()
+    except ImportError as error:
+        _refuse(str(error))
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"currents-to-mixpanel: {message}", file=sys.stderr, flush=True)
+    if "--json" in sys.argv:
+        print(json.dumps({"status": "refused", "message": message, "exit_status": 2}))
+    sys.exit(2)
