@@ -58,10 +58,11 @@ def _take_or_refuse() -> None:
     try:
         take_own_packages()
     except ImportError as error:
-        _refuse(str(error))
+        refuse(str(error))
 
 
-def _refuse(message: str) -> NoReturn:
+def refuse(message: str) -> NoReturn:
+    """End the process, before any module that could say so is imported."""
     print(f"currents-to-mixpanel: {message}", file=sys.stderr, flush=True)
     if "--json" in sys.argv:
         print(json.dumps({"status": "refused", "message": message, "exit_status": 2}))

@@ -11,10 +11,6 @@ import importlib.util
 import os
 import sys
 
-from pipelines.command_line.exit_status import Status
-from pipelines.command_line.interruption import heed_from_the_start
-from pipelines.command_line.last_words import finish
-
 PROGRAM = "currents-to-mixpanel"
 os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
 
@@ -38,10 +34,14 @@ def _refuse_another(name: str) -> None:
         "it as currents-to-mixpanel, or from another folder, and look whether PYTHONPATH names that one"
     )
     if _IS_MODULE_RUN:
-        sys.exit(finish(PROGRAM, sys.argv[1:], Status.REFUSED, {}, message=message))
+        from currents_to_mixpanel.own_packages import refuse
+
+        refuse(message)
     raise ImportError(message)
 
 
+_refuse_another("transforms")  # before anything of it is imported
 if _IS_MODULE_RUN:
+    from pipelines.command_line.interruption import heed_from_the_start
+
     heed_from_the_start(PROGRAM, sys.argv[1:])
-_refuse_another("transforms")

@@ -18,7 +18,7 @@ from pipelines.command_line.options import parse
 from tests.commands.whole_run import ROOT
 from tests.exports.small_exports import avro, path, rows, write
 from tests.repository.packaging_metadata import project
-from transforms.errors import TooManyRejects, UsageError
+from transforms.errors import LimitExceeded, UsageError
 from transforms.output.folder import MANIFEST
 
 NOW = 1_772_400_000
@@ -79,7 +79,7 @@ def test_what_stops_a_run_from_python_is_an_error_of_the_tree(tmp_path: Path) ->
         run(options(input=tmp_path / "nowhere", output=tmp_path / "out"))
     early = [{**row, "time": 5} for row in rows("a", 20)]
     source = write(tmp_path / "in", {path("a"): avro(early)})
-    with pytest.raises(TooManyRejects) as raised:
+    with pytest.raises(LimitExceeded, match="all 20 rows") as raised:
         run(options(input=source, output=tmp_path / "out"))
     assert isinstance(raised.value, CurrentsToMixpanelError)
     assert not (tmp_path / "out" / MANIFEST).exists()
