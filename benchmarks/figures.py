@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
-from benchmarks.exports import six_types_name
-
-if TYPE_CHECKING:
-    from benchmarks.run import Result
+from benchmarks.exports import Export, six_types_name
+from benchmarks.measure import Usage
 
 TARGET_ROWS = 3_000_000
 HALF_ROWS = 1_500_000
@@ -27,6 +26,20 @@ MANY_FILES = "300000-many-files"
 WALL_RATIO = 1.6
 PEAK_BYTES = {"job-1": 1.2e9, "job-2": 1.5e9}
 PEAK_GROWTH = 0.15
+
+
+@dataclasses.dataclass
+class Result:
+    """One contender on one export: the medians of its runs, and what it wrote."""
+
+    export: Export
+    contender: str
+    usage: Usage
+    runs: list[Usage]
+    lines: int
+    output_bytes: int
+    id_table_bytes: int
+    report: dict[str, Any]
 
 
 def machine(root: Path) -> dict[str, Any]:

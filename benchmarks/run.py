@@ -19,33 +19,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pyarrow.parquet
 from isal import igzip
 
 from benchmarks.exports import ROOT, Export, make, make_six_types
-from benchmarks.figures import HALF_ROWS, SIX_TYPES, TARGET_ROWS, machine, table, targets
+from benchmarks.figures import HALF_ROWS, SIX_TYPES, TARGET_ROWS, Result, machine, table, targets
 from benchmarks.measure import Usage, measure
 
 WORK = ROOT / "benchmarks/work"
 CONTENDERS = ("job-1", "job-2", "loop", "polars")
 _MODULES = {"loop": "benchmarks.loop", "polars": "benchmarks.polars_script"}
 _JOB = "pipelines.currents_to_mixpanel"
-
-
-@dataclasses.dataclass
-class Result:
-    """One contender on one export: the medians of its runs, and what it wrote."""
-
-    export: Export
-    contender: str
-    usage: Usage
-    runs: list[Usage]
-    lines: int
-    output_bytes: int
-    id_table_bytes: int
-    report: dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

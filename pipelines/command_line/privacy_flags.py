@@ -13,8 +13,6 @@ from transforms.settings import SEND, WITHHOLD
 from transforms.stores.places import place
 from transforms.stores.store import store_for
 
-SETTINGS = ("drop", "hash", "hash_key_file", "unknown_fields", "raw_rejects")
-
 
 def add_to(flags: argparse.ArgumentParser) -> None:
     """The group of flags."""

@@ -8,7 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -63,11 +63,15 @@ def tree(path: Path) -> ast.Module:
 
 @functools.cache
 def imports(path: Path) -> frozenset[str]:
-    return frozenset(_imports(path))
+    return imported_by(ast.walk(tree(path)))
 
 
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(tree(path)):
+def imported_by(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    return frozenset(_imported_by(nodes))
+
+
+def _imported_by(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -76,7 +80,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 PRODUCT = sources("transforms", "pipelines")
-ALL = {**PRODUCT, **sources("tests", "benchmarks")}
+ALL = {**PRODUCT, **sources("currents_to_mixpanel", "tests", "benchmarks")}
 PURE = sorted(name for name in sources("transforms") if name not in BEAM_MODULES)
 
 

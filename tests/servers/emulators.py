@@ -56,11 +56,11 @@ class Emulator:
         """This process's environment is the emulator's (or the given one) for a while; clients are made anew."""
         cleared = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         with mock.patch.dict(os.environ, {**cleared, **(environment or self.environment)}, clear=True):
-            stores.forget_clients()
+            forget_clients()
             try:
                 yield
             finally:
-                stores.forget_clients()
+                forget_clients()
 
     def url(self, name: str = "") -> str:
         """A place in a fresh bucket (container), which is made."""
@@ -71,6 +71,11 @@ class Emulator:
 
     def root(self, bucket: str) -> str:
         return f"azfs://{_AZURE_ACCOUNT}/{bucket}" if self.scheme == "azfs" else f"{self.scheme}://{bucket}"
+
+
+def forget_clients() -> None:
+    """Let go of all clients: the next use makes new ones, as the environment is then."""
+    stores._remote.cache_clear()
 
 
 def upload(folder: Path | str, url: str) -> None:

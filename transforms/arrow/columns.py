@@ -9,13 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_ROWS_A_SLICE = 1 << 22
 _ROUNDS = 5
 _FIRST_BYTES = np.array(
     [0] + [(0xFFFFFFFFFFFFFFFF << 8 * (8 - count)) & 0xFFFFFFFFFFFFFFFF for count in range(1, 9)], np.uint64
 )
-_MULTIPLIERS = np.array([[0x9E3779B97F4A7C15], [0xC2B2AE3D27D4EB4F]], dtype=np.uint64)
-FINGERPRINTED_BYTES = 64
 
 
 def array(column: Any) -> pa.Array:
@@ -71,20 +68,6 @@ def leading_bytes(values: pa.Array, skip: int = 0) -> np.ndarray:
     left = np.clip(end - start - skip, 0, 8)
     at = np.where(left > 0, start - start[0] + skip, 0)
     return words[at].astype(np.uint64) & _FIRST_BYTES[left]
-
-
-def fingerprints(values: pa.Array, seed: np.ndarray) -> np.ndarray:
-    """128 bits (shape (2, n), uint64) for each string, its length and its ``seed`` (same shape).
-
-    Only the first ``FINGERPRINTED_BYTES`` count.
-    """
-    start, end, _ = string_buffers(values)
-    length = end - start
-    result = _mix(seed, length.astype(np.uint64))
-    longest = min(int(length.max(initial=0)), FINGERPRINTED_BYTES)
-    for skip in range(0, longest, 8):
-        result = _mix(result, leading_bytes(values, skip))
-    return result
 
 
 def bytewise_order(distinct: pa.Array) -> np.ndarray:
@@ -163,12 +146,6 @@ def least_rows(
     return result
 
 
-def in_slices(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """``table`` cast to ``schema`` in slices, so that no chunk needs more than 32-bit offsets."""
-    slices = [table.slice(at, _ROWS_A_SLICE).cast(schema) for at in range(0, table.num_rows, _ROWS_A_SLICE)]
-    return pa.concat_tables(slices) if slices else schema.empty_table()
-
-
 def _least(rows: np.ndarray, group: np.ndarray, groups: int, value: np.ndarray) -> np.ndarray:
     """Those of ``rows`` whose ``value`` (one a row of ``rows``) is their group's least."""
     best = np.full(groups, np.iinfo(value.dtype).max, dtype=value.dtype)
@@ -178,8 +155,3 @@ def _least(rows: np.ndarray, group: np.ndarray, groups: int, value: np.ndarray) 
 
 def _tied(rows: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
     return rows[np.bincount(group[rows], minlength=groups)[group[rows]] > 1]
-
-
-def _mix(state: np.ndarray, word: np.ndarray) -> np.ndarray:
-    state = (state ^ word) * _MULTIPLIERS
-    return state ^ (state >> np.uint64(31))

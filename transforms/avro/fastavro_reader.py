@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -49,26 +48,18 @@ def _reader(schema: Schema) -> _Reader:
     return _Reader(parsed, row_reader(parsed), ints)
 
 
-def read_rows(schema: Schema, block: Block) -> list[dict[str, Any]]:
-    """Exactly ``block.rows`` rows that take exactly the block's bytes.
-
-    Raises:
-        StrictError: ``invalid_utf8``, or ``block_corrupt`` for everything else.
-    """
-    return list(itertools.chain.from_iterable(_batches(schema, block)))
-
-
 def read_table(
     schema: Schema, block: Block, columns: Sequence[str], allowance: Allowance | None = None
 ) -> tuple[pa.Table, dict[str, list[int]]]:
-    """The same rows as an Arrow table, and where a text that is not UTF-8 was mended: positions of rows, by column.
+    """Exactly ``block.rows`` rows that take exactly the block's bytes, and where a text that is not UTF-8 was replaced:
+    positions of rows, by column.
 
     Such a text is often the first sign that a length is broken. So it is mended only where the block is exactly its
     rows whatever stands in its texts. Never are all rows there at once as Python's objects, which take a hundred times
     more. What the block has of values without bytes is taken from the ``allowance`` of its file, if one is given.
 
     Raises:
-        StrictError: as ``read_rows`` does.
+        StrictError: ``invalid_utf8``, or ``block_corrupt`` for everything else.
     """
     left = allowance.left if allowance else 0
     try:

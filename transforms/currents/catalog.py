@@ -57,7 +57,6 @@ class EventType:
 
     name: str
     mixpanel_event: str | None
-    partner_page: bool
     removed: str | None
     native: bool
     bound: bool
@@ -81,7 +80,6 @@ def event_types() -> dict[str, EventType]:
         entry["event_type"]: EventType(
             name=entry["event_type"],
             mixpanel_event=entry["mixpanel_event"],
-            partner_page=entry["partner_page"],
             removed=entry.get("removed"),
             native=entry.get("native", True),
             bound=entry.get("bound", False),

@@ -129,12 +129,6 @@ def _date_of_folder(path: str) -> Date | None:
     return Date(folder, None, 0)
 
 
-def hour_of(path: str) -> int | None:
-    """The UTC hour of ``date=`` in a path as UNIX seconds, or None where there is none."""
-    date = date_of(path)
-    return date.begin if date is not None and date.seconds == HOUR else None
-
-
 def cut_units(
     files: Iterable[SourceFile], unit_bytes: int = UNIT_BYTES, unit_files: int = UNIT_FILES
 ) -> Iterator[Unit]:

@@ -15,7 +15,7 @@ from transforms.errors import DamagedRunFile
 
 MOST_EVENTS, MOST_BYTES = 2_000, 10_000_000
 DEFAULT_BYTES = 2_000_000
-PROFILE_UPDATES, PROFILE_BYTES = 2_000, 1_000_000
+PROFILE_UPDATES = 2_000
 _READ, _PIECE = 64 << 10, 256 << 10  # bytes of a gzip file that are opened at once, and of its content
 _NEWLINE = 10
 

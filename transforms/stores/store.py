@@ -98,11 +98,6 @@ def store_for(path: str) -> Store:
     return _remote(scheme, "/".join(parts[:depth]))
 
 
-def forget_clients() -> None:
-    """Let go of all clients: the next use makes new ones, as the environment is then."""
-    _remote.cache_clear()
-
-
 def patience() -> float:
     """Seconds for which a call is tried again before it is given up."""
     return _patience[0]

@@ -9,7 +9,7 @@ import pytest
 
 from transforms.currents import paths
 from transforms.currents.listing import discover
-from transforms.currents.paths import SourceFile, Unit, cut_units, event_type_of, hour_of
+from transforms.currents.paths import SourceFile, Unit, cut_units, date_of, event_type_of
 from transforms.errors import NoFilesFound
 
 HOUR = 1_743_526_800  # 2025-04-01T17:00:00Z
@@ -34,7 +34,8 @@ HOUR = 1_743_526_800  # 2025-04-01T17:00:00Z
 )  # fmt: skip
 def test_type_and_hour_of_a_path(path: str, event_type: str | None, hour: int | None) -> None:
     assert event_type_of(path) == event_type
-    assert hour_of(path) == hour
+    date = date_of(path)
+    assert (date.begin if date is not None and date.seconds == paths.HOUR else None) == hour
 
 
 def make(folder: Path, *names: str) -> None:

@@ -17,10 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands.whole_run import ROOT, run_cli
-from tests.servers.emulators import Emulator
+from tests.servers.emulators import Emulator, forget_clients
 from tests.servers.tools import require_module
 from transforms.errors import StoreUnavailable
-from transforms.stores import store as stores
 from transforms.stores.store import store_for
 
 SECONDS = 5.0
@@ -56,12 +55,13 @@ def _without_credentials(nobody: str, tmp_path: Path) -> dict[str, str]:
 
 LISTING = """
 import sys, time
-from transforms.stores.store import Denied, store_for
+from transforms.errors import StoreUnavailable
+from transforms.stores.store import store_for
 url = sys.argv[1]
 started = time.monotonic()
 try:
     list(store_for(url).list(url))
-except Denied as error:
+except StoreUnavailable as error:
     print(error)
 print(time.monotonic() - started)
 """
@@ -148,7 +148,7 @@ def test_the_command_says_it_in_a_line_with_status_2(bare_environment: dict[str,
 @pytest.mark.parametrize(("scheme", "package"), [("s3", "boto3"), ("azfs", "azure.storage.blob")])
 def test_a_client_that_is_not_installed_is_named(scheme: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     require_module(package)
-    stores.forget_clients()
+    forget_clients()
     for name in [name for name in sys.modules if name.startswith(("transforms.stores.s3", "transforms.stores.azure"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.servers.emulators import Emulator
+from tests.servers.emulators import Emulator, forget_clients
 from tests.servers.tools import require_module
 from transforms.errors import StoreError, StoreUnavailable
 from transforms.stores import objects
@@ -108,7 +108,7 @@ def test_a_key_file_that_is_none_is_named(content: str | None, tmp_path: Path, m
         key.write_text(content)
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-    stores.forget_clients()
+    forget_clients()
     with pytest.raises(StoreUnavailable, match=r"key\.json") as caught:
         store_for("gs://some-bucket/x")
     assert "\n" not in str(caught.value)
