@@ -1,4 +1,4 @@
-"""Where the installed commands begin: with the packages beside this one, whatever else is called as they are.
+"""Where the installed command begins: with the packages beside this one, whatever else is called as they are.
 
 Most Beam repositories have a ``pipelines`` or ``transforms`` of their own, and the current folder and PYTHONPATH come
 before what is installed. The name ``currents_to_mixpanel`` is nobody else's.
@@ -19,14 +19,6 @@ def job() -> None:
     """The command ``currents-to-mixpanel``, with its verbs."""
     _take_or_refuse()
     from pipelines.command_line.verbs import cli
-
-    cli()
-
-
-def sample_export() -> None:
-    """The command ``currents-sample-export``."""
-    _take_or_refuse()
-    from pipelines.sample_export.__main__ import cli
 
     cli()
 

@@ -17,12 +17,14 @@ from pipelines import currents_to_mixpanel
 from pipelines.command_line import flags
 from pipelines.command_line.exit_status import Status
 from pipelines.command_line.last_words import finish
+from pipelines.command_line.parser import help_text, with_underscores
 from pipelines.command_line.runner_options import DATAFLOW, OPTIONS, RUNNERS_OF
 from pipelines.command_line.summary import counts
 from transforms.errors import UsageError
 
 _NOT_HERE = frozenset({
-    "help", "runner", "no_wait", "workers", "direct_num_workers", "direct_running_mode", "json", "verbose",
+    "help", "version", "help_runner", "runner", "no_wait", "workers", "direct_num_workers", "direct_running_mode",
+    "json", "verbose",
 })  # fmt: skip
 # Of DataflowRunner's: what a launch has no field for. The image is one, but gcloud has no flag for it.
 _OF_THE_RUNNER = frozenset({
@@ -82,7 +84,7 @@ def metadata() -> dict[str, Any]:
 
 
 def _parameter(action: argparse.Action) -> dict[str, Any]:
-    text = str(action.help).replace("%%", "%").replace("may be repeated", "several: divided by ;")
+    text = help_text(action).replace("may be repeated", "several: divided by ;")
     return {
         "name": action.dest,
         "label": action.dest.replace("_", " ").capitalize(),
@@ -111,7 +113,7 @@ def arguments(launched: Sequence[str]) -> list[str]:
     """
     actions = {flag: action for action in flags.parser()._actions for flag in action.option_strings}
     words = []
-    for word in launched:
+    for word in map(with_underscores, launched):
         flag, given, value = word.partition("=")
         name = flag.lstrip("-")
         off = value.strip().lower() in ("false", "")

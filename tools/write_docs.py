@@ -16,6 +16,7 @@ from typing import Any
 
 from pipelines.command_line import flags, runner_options
 from pipelines.command_line.exit_status import Status
+from pipelines.command_line.parser import help_text
 from pipelines.delivery import flags as delivery_flags
 from pipelines.sample_export import __main__ as sample_export
 from transforms import errors
@@ -51,7 +52,7 @@ def _actions(parser: argparse.ArgumentParser, title: str | None) -> Iterator[arg
         raise KeyError(f"--help has no group named {title}")
     for group in groups:
         for action in group._group_actions:
-            if action.option_strings and action.help != argparse.SUPPRESS and action.dest != "help":
+            if action.option_strings and action.help != argparse.SUPPRESS and action.dest not in ("help", "version"):
                 yield action
 
 
@@ -64,7 +65,7 @@ def _names(action: argparse.Action) -> str:
 
 
 def _default_and_meaning(action: argparse.Action) -> tuple[str, str]:
-    text = re.sub(r"%\((\w+)\)s", lambda found: str(getattr(action, found[1])), str(action.help)).replace("%%", "%")
+    text = help_text(action)
     told = _DEFAULT.search(text)
     meaning = _DEFAULT.sub("", text)
     if action.required:

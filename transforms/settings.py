@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 EARLIEST_TIME = 31_536_000  # 1971-01-01T00:00:00Z: Mixpanel refuses what is older
 CLOCK_SKEW = 3_600  # seconds after now that Mixpanel still takes
+READ_CONCURRENCY = 32
 
 KEEP, DROP = "keep", "drop"
-CROWD_POLICIES = (KEEP, DROP)
 SEND, WITHHOLD = "send", "withhold"
+NEXT, SOLE, FIRST, NONE = "next", "sole", "first", "none"
+
+
+def _one_of(*choices: str) -> Any:
+    """A setting that is one of these words; the first one is the default."""
+    return dataclasses.field(default=choices[0], metadata={"choices": choices})
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Flags of the same names; times are UNIX seconds. Workers and runner do not shape the output and are not here."""
+    """Flags of the same names; times are UNIX seconds. Workers and runner do not shape the output and are not here.
+
+    What is said here is the default and the choices of the flag too, in its help and in the documentation.
+    """
 
     now: int
     event_types: tuple[str, ...] | None = None
     exclude_events: tuple[str, ...] = ()
-    anonymous: str = "all"
+    anonymous: str = _one_of("all", "behaviors", "none")
     native_since: int | None = None
     events_since: int | None = None  # inclusive, by the time of the event
     events_until: int | None = None  # exclusive
     users_share: float = 1.0
-    deleted_users: str = "drop"
-    properties: str = "native"
-    profile_updates: str = "set"
+    deleted_users: str = _one_of("drop", "send")
+    properties: str = _one_of("native", "all")
+    profile_updates: str = _one_of("set", "set_once", "off")
     tag: str | None = None
-    id_merge: str = "simplified"
-    device_links: str = "next"
+    id_merge: str = _one_of("simplified", "original", "none", "native")
+    device_links: str = _one_of(NEXT, SOLE, FIRST, NONE)
     device_stay: float | None = 1.0  # days; None: any
     max_profiles_per_device: int = 20
     max_profiles_per_known_user: int = 1_000
-    crowd_ids: str = "keep"
+    crowd_ids: str = _one_of(KEEP, DROP)
     no_id: tuple[str, ...] = ()  # folded (``identity.ids.folded``) and sorted
     max_reject_share: float = 0.01
     mixed_workspaces: bool = False
@@ -45,13 +55,19 @@ class Settings:
     hash: tuple[str, ...] = ()
     hash_key_file: str | None = None  # where the key is, never the key; None: in the environment
     hash_key_seal: str | None = None  # not a flag: a digest of the key's digest, where there is anything to hash
-    unknown_fields: str = SEND
+    unknown_fields: str = _one_of(SEND, WITHHOLD)
     raw_rejects: bool = False
     # Not a flag: set for a second attempt, in which pass 1 reads all columns, as pass 2 does.
     read_whole_rows: bool = False
 
     # Not a flag: without --until, the last full hour before now, up to which files are read by their date=.
     read_until: int | None = None
+
+    @classmethod
+    def choices(cls, name: str) -> tuple[str, ...]:
+        """The words that a setting can be; none where it is not one of a few."""
+        found: tuple[str, ...] = cls.__dataclass_fields__[name].metadata.get("choices", ())
+        return found
 
     def valid_times(self, times: np.ndarray) -> np.ndarray:
         """Which times (UNIX seconds, 0 for none) Mixpanel takes; the rows of others are rejects, and no evidence."""
@@ -71,10 +87,10 @@ class Plan:
     id_shards: int
     key_shards: int
     person_shards: int
-    read_concurrency: int = 32  # files that one process has asked a store for at once; shapes nothing
+    read_concurrency: int = READ_CONCURRENCY  # files that one process has asked a store for at once; shapes nothing
 
     @classmethod
-    def for_input(cls, units: int, files: int, input_bytes: int, read_concurrency: int = 32) -> Plan:
+    def for_input(cls, units: int, files: int, input_bytes: int, read_concurrency: int = READ_CONCURRENCY) -> Plan:
         shards = min(_MOST_SHARDS, 1 + input_bytes // _BYTES_A_SHARD)
         id_shards = min(_MOST_SHARDS, 1 + input_bytes // _BYTES_AN_ID_SHARD)
         return cls(units, files, input_bytes, id_shards, shards, shards, read_concurrency)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipelines.command_line import privacy_flags, runner_options
-from transforms.errors import UsageError
+from pipelines.command_line.parser import Parser
+from transforms.settings import READ_CONCURRENCY, Settings
 
 EXAMPLES = """\
+Flags may be written with hyphens: --users-share is --users_share.
+
 examples:
   one day of exports on this machine:
     currents-to-mixpanel --input exports/ --output out/ --since 2026-03-01 --until 2026-03-02
@@ -23,19 +26,14 @@ ANY = "any"
 _MOST_MEGABYTES = 1024  # the engine counts the bytes of a column in 31 bits
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
 def parser() -> Parser:
     """Every flag of the command, in the groups of its help."""
     flags = Parser(
-        prog="currents-to-mixpanel",
-        description="Turns the Avro files of Braze Currents into what Mixpanel's import takes.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "run",
+        "--input PREFIX[,PREFIX…] --output DIR",
+        "Turns the Avro files of Braze Currents into what Mixpanel's import takes.",
+        EXAMPLES,
+        more="\n       currents-to-mixpanel deliver|sample-export --help",
     )
     group = flags.add_argument_group("what is read")
     group.add_argument(
@@ -56,12 +54,12 @@ def parser() -> Parser:
     )
     group.add_argument("--now", metavar="TIME", help="the clock: UNIX seconds or ISO 8601 (default: this machine's)")
     group.add_argument(
-        "--max_reject_share", type=_share, default=0.01, metavar="SHARE",
-        help="fail when more of the rows are rejected or lost (default 0.01)",
+        "--max_reject_share", type=_share, **_setting("max_reject_share"), metavar="SHARE",
+        help="fail when more of the rows are rejected or lost (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--max_block_mb", type=_megabytes, default=256, metavar="MB",
-        help="treat a block of a file that is larger than this when decompressed as damage (default 256)",
+        "--max_block_mb", type=_megabytes, **_setting("max_block_mb"), metavar="MB",
+        help="treat a block of a file that is larger than this when decompressed as damage (default %(default)s)",
     )  # fmt: skip
     group.add_argument("--mixed_workspaces", action="store_true", help="allow rows of more than one app_group_id")
 
@@ -74,33 +72,33 @@ def parser() -> Parser:
     group.add_argument("--exclude_events", metavar="NAME[,NAME…]", help="not these Mixpanel event names (globs)")
     group.add_argument(
         "--anonymous",
-        choices=("all", "behaviors", "none"),
-        default="all",
-        help="rows without a known user (default all)",
+        **_setting("anonymous"),
+        help="rows without a known user (default %(default)s)",
     )
     group.add_argument(
         "--native_since", metavar="TIME", help="leave out what Braze's own connector has sent since then"
     )
     group.add_argument(
-        "--users_share", type=_share, default=1.0, metavar="SHARE", help="only this share of the persons, e.g. 0.01"
+        "--users_share",
+        type=_share,
+        **_setting("users_share"),
+        metavar="SHARE",
+        help="only this share of the persons, e.g. 0.01",
     )
     group.add_argument(
         "--deleted_users",
-        choices=("drop", "send"),
-        default="drop",
-        help="rows of profiles deleted on request (default drop)",
+        **_setting("deleted_users"),
+        help="rows of profiles deleted on request (default %(default)s)",
     )
     group.add_argument(
         "--properties",
-        choices=("native", "all"),
-        default="native",
+        **_setting("properties"),
         help="all: also the fields Braze's own connector drops",
     )
     group.add_argument(
         "--profile_updates",
-        choices=("set", "set_once", "off"),
-        default="set",
-        help="how users.profile.Update is sent (default set)",
+        **_setting("profile_updates"),
+        help="how users.profile.Update is sent (default %(default)s)",
     )
     group.add_argument("--tag", metavar="TEXT", help="adds the property braze_import to every event")
 
@@ -108,39 +106,39 @@ def parser() -> Parser:
 
     group = flags.add_argument_group("who is who")
     group.add_argument(
-        "--id_merge", choices=("simplified", "original", "none", "native"), default="simplified",
-        help="the project's identity system (default simplified); none: canonical ids only, which makes every bare "
+        "--id_merge", **_setting("id_merge"),
+        help="the project's identity system (default %(default)s); none: canonical ids only, which makes every bare "
         "profile id a user for ever on a simplified project; native: only rows with an external_user_id",
     )  # fmt: skip
     group.add_argument(
-        "--device_links", choices=("next", "sole", "first", "none"), default="next",
-        help="whom a device links: who was anonymous on it and the known user who came next (next, default); its known "
-        "user, nobody once two share it (sole); whoever was first (first); nobody (none)",
+        "--device_links", **_setting("device_links"),
+        help="whom a device links: who was anonymous on it and the known user who came next (next); its known "
+        "user, nobody once two share it (sole); whoever was first (first); nobody (none) (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--device_stay", type=_days, metavar="DAYS",
         help="with --device_links next: how long before the known user came an anonymous profile may have begun there, "
-        "in days, also 0.5, or any (default 1)",
+        f"in days, also 0.5, or any (default {Settings.device_stay:g})",
     )  # fmt: skip
     group.add_argument(
         "--max_profiles_per_device",
         type=_positive,
-        default=20,
+        **_setting("max_profiles_per_device"),
         metavar="N",
-        help="a device with more profiles links nobody (default 20)",
+        help="a device with more profiles links nobody (default %(default)s)",
     )
     group.add_argument(
         "--no_id", metavar="WORD[,WORD…]", help="more words that identify nobody, beside null, guest and the like"
     )
     group.add_argument(
-        "--max_profiles_per_known_user", type=_positive, default=1_000, metavar="N",
-        help="an external id that more Braze profiles carry is taken for a placeholder, a crowd's id (default 1000)",
+        "--max_profiles_per_known_user", type=_positive, **_setting("max_profiles_per_known_user"), metavar="N",
+        help="an external id that more Braze profiles carry is taken for a placeholder, a crowd's id "
+        "(default %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--crowd_ids",
-        choices=("keep", "drop"),
-        default="keep",
-        help="keep: a crowd's id is a known user, with a warning; drop: it is not a known user (default keep)",
+        **_setting("crowd_ids"),
+        help="keep: a crowd's id is a known user, with a warning; drop: it is not a known user (default %(default)s)",
     )
     group.add_argument(
         "--truth", metavar="FILE", help="a JSON file, profile to person, to score the identities against"
@@ -158,13 +156,13 @@ def parser() -> Parser:
         help="processes, with DirectRunner (default: 2 from 256 MB of input and two cores on, else 1)",
     )
     group.add_argument(
-        "--read_concurrency", type=_positive, default=32, metavar="N",
-        help="concurrent reads of a worker from an object store (default 32)",
+        "--read_concurrency", type=_positive, default=READ_CONCURRENCY, metavar="N",
+        help="concurrent reads of a worker from an object store (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--runner", default="DirectRunner", metavar="NAME",
-        help="the Beam runner: DirectRunner (default), PrismRunner, PortableRunner, FlinkRunner, SparkRunner or "
-        "DataflowRunner; each has options of its own below",
+        "--runner", default=runner_options.DIRECT, metavar="NAME",
+        help=f"the Beam runner: {', '.join((runner_options.DIRECT, *runner_options.REMOTE[:-1]))} or "
+        f"{runner_options.REMOTE[-1]}; --help_runner NAME shows its options (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--no_wait", action="store_true", help="submit the job and leave; _manifest.json appears when it is through"
@@ -173,8 +171,34 @@ def parser() -> Parser:
     group.add_argument("--direct_running_mode", choices=("in_memory", "multi_processing"), help=argparse.SUPPRESS)
     group.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
     group.add_argument("--verbose", action="store_true", help="show Beam's own log")
+    flags._optionals.add_argument(
+        "--help_runner", metavar="NAME", action=_RunnerHelp, help="the options of a runner, such as FlinkRunner"
+    )
     runner_options.add_to(flags)
     return flags
+
+
+def _setting(name: str) -> dict[str, Any]:
+    """The default of a flag, and its choices, where there are any: those of the setting."""
+    return {"default": getattr(Settings, name), "choices": Settings.choices(name) or None}
+
+
+class _RunnerHelp(argparse.Action):
+    """Shows the options of one runner, and ends."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, name: Any, option_string: Any = None
+    ) -> NoReturn:
+        from pipelines.command_line.runners import named  # which imports much that only a run needs
+
+        assert isinstance(parser, Parser)
+        runner = named(name)
+        titles = [runner_options.title(group) for group in runner_options.GROUPS if runner in group.runners]
+        if titles:
+            print(f"With --runner {runner}, besides the flags of --help:\n\n{parser.format_groups(titles)}", end="")
+        else:
+            print(f"{runner} has no options besides the flags of --help.")
+        parser.exit()
 
 
 def _days(text: str) -> float | str:

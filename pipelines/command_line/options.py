@@ -70,8 +70,10 @@ def parse(argv: Sequence[str]) -> Options:
         SystemExit: ``--help`` was asked for.
     """
     parser = flags.parser()
-    _refuse_secrets(argv, parser)
-    _refuse_unknown(argv, parser)
+    unknown = parser.unknown(argv)  # before anything else: a mistyped --input is not a missing one
+    _refuse_secrets(unknown)
+    for flag in unknown:
+        raise UsageError(f"{flag} is not a flag{parser.did_you_mean(flag)}")
     given, rest = parser.parse_known_args(list(argv))
     if rest:
         raise UsageError(f"{rest[0]} stands alone: every value needs its flag before it (--input, --output, …)")
@@ -159,7 +161,7 @@ def _options(given: argparse.Namespace) -> Options:
 def _stay(policy: str, given: float | str | None) -> float | None:
     if given is not None and policy != "next":
         raise UsageError(f"--device_stay {given} is for --device_links next, and it is {policy}: leave one of them out")
-    return None if given == flags.ANY else 1.0 if given is None else float(given)
+    return None if given == flags.ANY else Settings.device_stay if given is None else float(given)
 
 
 def check_event_types(wanted: Sequence[str] | None, found: Sequence[str]) -> None:
@@ -175,32 +177,13 @@ def check_event_types(wanted: Sequence[str] | None, found: Sequence[str]) -> Non
             raise UsageError(f"--event_types {name} is not an event type{f': did you mean {near[0]}?' if near else ''}")
 
 
-def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    return [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
-
-
-def _refuse_secrets(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    known = set(_flags(parser))
-    for word in argv:
-        flag = word.split("=", 1)[0]
-        if not flag.startswith("--") or flag in known:
-            continue
+def _refuse_secrets(unknown: Sequence[str]) -> None:
+    for flag in unknown:
         name = "--" + flag.lstrip("-").replace("-", "_")
         if name in SECRET_FLAGS:
             raise UsageError(f"{flag} would put a secret into logs: use the environment variable {SECRET_FLAGS[name]}")
-        if _SECRET_WORDS.search(name):
+        if flag.startswith("--") and _SECRET_WORDS.search(name):
             raise UsageError(f"{flag} is not a flag, and secrets do not go into flags: use the environment")
-
-
-def _refuse_unknown(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Before anything else: a mistyped --input is not a missing one."""
-    flags = _flags(parser)
-    for word in argv:
-        flag = word.split("=", 1)[0]
-        if len(flag) < 2 or flag[0] != "-" or flag[1].isdigit() or flag in flags or flag == "-h":
-            continue
-        near = difflib.get_close_matches("--" + flag.lstrip("-").replace("-", "_"), flags, 1, 0.6)
-        raise UsageError(f"{flag} is not a flag{f': did you mean {near[0]}?' if near else ': --help lists them'}")
 
 
 def _list(flag: str, text: str) -> tuple[str, ...]:

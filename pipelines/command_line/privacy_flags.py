@@ -9,7 +9,7 @@ from typing import Any
 from transforms.errors import CredentialsError, StoreError, StoreUnavailable, UsageError
 from transforms.privacy.hash_key import VARIABLE, is_secret_name, read_key
 from transforms.privacy.rules import DROP, HASH, checked, lines_of
-from transforms.settings import SEND, WITHHOLD
+from transforms.settings import Settings
 from transforms.stores.places import place
 from transforms.stores.store import store_for
 
@@ -33,8 +33,8 @@ def add_to(flags: argparse.ArgumentParser) -> None:
         f"Manager (default: the variable {VARIABLE})",
     )  # fmt: skip
     group.add_argument(
-        "--unknown_fields", choices=(SEND, WITHHOLD), default=SEND,
-        help="event types and columns that the catalogue lacks (default send)",
+        "--unknown_fields", default=Settings.unknown_fields, choices=Settings.choices("unknown_fields"),
+        help="event types and columns that the catalogue lacks (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--raw_rejects", action="store_true", help="keep rejected rows as they are, whatever the rules say"

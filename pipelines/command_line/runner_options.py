@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 from typing import Any
 
+from pipelines.command_line.parser import Parser
+
 DIRECT, PRISM, PORTABLE = "DirectRunner", "PrismRunner", "PortableRunner"
 FLINK, SPARK, DATAFLOW = "FlinkRunner", "SparkRunner", "DataflowRunner"
 JOB_SERVERS = (PORTABLE, PRISM, FLINK, SPARK)
@@ -47,6 +49,11 @@ def _count(name: str, text: str) -> PassThrough:
     return PassThrough(name, "N", text, "count")
 
 
+def _defaulting(name: str, metavar: str, text: str, default: str) -> PassThrough:
+    """A number that is given to Beam where the user gives none."""
+    return PassThrough(name, metavar, f"{text} (default {default})", "count", default=default)
+
+
 GROUPS = (
     Group(
         "every runner but DirectRunner",
@@ -62,10 +69,7 @@ GROUPS = (
             ),
             PassThrough("requirements_file", "FILE", "packages that workers install besides"),
             _switch("prepared_workers", "this program is on the workers already, in their image or environment"),
-            PassThrough(
-                "max_cache_memory_usage_mb", "N", "a worker's cache of what it reads from the runner (default 64)",
-                "count", default="64",
-            ),
+            _defaulting("max_cache_memory_usage_mb", "N", "a worker's cache of what it reads from the runner", "64"),
             _count("number_of_worker_harness_threads", "threads of a worker process (default: the runner's)"),
             PassThrough(
                 "experiments", "NAME[,NAME…]", "switches of the runner that it calls experiments; may be repeated",
@@ -79,10 +83,7 @@ GROUPS = (
         (
             PassThrough("job_endpoint", "HOST:PORT", "the job server to submit to; PortableRunner needs it"),
             PassThrough("artifact_endpoint", "HOST:PORT", "where packages are staged (default: the job server says)"),
-            PassThrough(
-                "job_server_timeout", "SECONDS", "how long the job server may take to answer (default 30)", "count",
-                default="30",
-            ),
+            _defaulting("job_server_timeout", "SECONDS", "how long the job server may take to answer", "30"),
             PassThrough(
                 "environment_type", "TYPE", "where the steps run: DOCKER, PROCESS, EXTERNAL (a pool of workers that is "
                 "there already) or LOOPBACK (in this process; local files may be used)",
@@ -205,10 +206,15 @@ RUNNERS_OF = {option.name: group.runners for group in GROUPS for option in group
 OWN = frozenset({"prepared_workers"})  # for this command alone; Beam knows nothing of it
 
 
-def add_to(parser: argparse.ArgumentParser) -> None:
-    """Add a group of the help for each group of options; what is not given is None."""
+def title(group: Group) -> str:
+    """What the group is called in the help."""
+    return f"options of {group.title}"
+
+
+def add_to(parser: Parser) -> None:
+    """Add a group, which the help of the command leaves out, for each group of options; what is not given is None."""
     for group in GROUPS:
-        section = parser.add_argument_group(f"options of {group.title}")
+        section = parser.add_group_apart(title(group))
         for option in group.options:
             section.add_argument(
                 option.flag, *(f"--{alias}" for alias in option.aliases), dest=option.name, default=None,

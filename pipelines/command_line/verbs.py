@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 
+from pipelines.command_line.exit_status import Status
 from pipelines.command_line.interruption import heed_from_the_start
+from pipelines.command_line.last_words import finish
+
+PROGRAM = "currents-to-mixpanel"
+VERBS = ("run", "deliver", "sample-export")
+_SHORT = {"sample": "sample-export", "sample_export": "sample-export"}
 
 
 def cli() -> None:
     """Hand the command line to the verb that it begins with; without one it is the job's."""
-    heed_from_the_start("currents-to-mixpanel", sys.argv[1:])
-    verb = sys.argv[1] if len(sys.argv) > 1 else ""
-    if verb in ("run", "deliver", "sample"):
+    heed_from_the_start(PROGRAM, sys.argv[1:])
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    verb = _SHORT.get(first, first)
+    if verb in VERBS:
         del sys.argv[1]
+    elif verb and not verb.startswith("-"):
+        near = difflib.get_close_matches(verb, (*VERBS, *_SHORT), 1)
+        meant = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(VERBS)}; run may be left out"
+        sys.exit(finish(PROGRAM, sys.argv[1:], Status.REFUSED, {}, message=f"{first} is not a verb: {meant}"))
     if verb == "deliver":
         from pipelines.deliver import cli as deliver
 
         deliver()
-    elif verb == "sample":
-        from pipelines.sample_export.__main__ import cli as sample
+    elif verb == "sample-export":
+        from pipelines.sample_export.__main__ import cli as sample_export
 
-        sample()
+        sample_export()
     else:
         from pipelines.currents_to_mixpanel import cli as job
 

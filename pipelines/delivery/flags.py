@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from pipelines.command_line.flags import Parser
+from pipelines.command_line.parser import Parser
 from transforms.delivery.batches import DEFAULT_BYTES, MOST_BYTES, MOST_EVENTS
 from transforms.delivery.client import is_loopback
 from transforms.errors import UsageError
 from transforms.stores.places import place
+
+EXAMPLES = """\
+examples:
+  what would be sent, without sending anything:
+    currents-to-mixpanel deliver --input out/ --project_id 123 --region eu --dry_run
+  events and profile updates, after a question; from a script with --yes:
+    currents-to-mixpanel deliver --input out/ --project_id 123 --region eu --with_profiles
+  what Mixpanel refused, after the cause was fixed there:
+    currents-to-mixpanel deliver --input out/ --project_id 123 --region eu --redeliver refused
+"""
 
 _MOST_CONNECTIONS = 50
 
@@ -19,10 +28,11 @@ _MOST_CONNECTIONS = 50
 def parser() -> Parser:
     """Every flag of the command, in the groups of its help."""
     flags = Parser(
-        prog="currents-to-mixpanel deliver",
-        description="Posts a finished run to a Mixpanel project. Credentials come from MIXPANEL_SERVICE_ACCOUNT, "
-        "MIXPANEL_TOKEN and (for deletions) MIXPANEL_GDPR_TOKEN, or from files that these names with _FILE name.",
-        allow_abbrev=False,
+        "deliver",
+        "--input RUN --project_id N --region us|eu|in",
+        "Posts a finished run to a Mixpanel project. Credentials come from MIXPANEL_SERVICE_ACCOUNT,\n"
+        "MIXPANEL_TOKEN and (for deletions) MIXPANEL_GDPR_TOKEN, or from files that these names with _FILE\nname.",
+        EXAMPLES,
     )
     group = flags.add_argument_group("what is sent where")
     group.add_argument("--input", required=True, metavar="RUN", help="the --output of a finished run")
@@ -54,26 +64,17 @@ def parser() -> Parser:
     group.add_argument("--dry_run", action="store_true", help="say what would be sent, and send nothing")
     group.add_argument("--yes", action="store_true", help="do not ask")
     group.add_argument("--json", action="store_true", help="an object as the last line")
-    group.add_argument("--batch_events", type=int, default=MOST_EVENTS, metavar="N", help="events a request, at most")
-    group.add_argument("--batch_bytes", type=int, default=DEFAULT_BYTES, metavar="N", help="bytes a request, at most")
-    group.add_argument("--concurrency", type=int, default=10, metavar="N", help="connections (default 10, at most 50)")
-    group.add_argument(
-        "--max_events_per_second",
-        type=float,
-        default=20_000.0,
-        metavar="N",
-        help="over all connections (default 20000)",
-    )
-    group.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for an answer (default 60)")
-    group.add_argument(
-        "--give_up_after", type=float, default=3600.0, metavar="S", help="seconds in which nothing gets through"
-    )
-    group.add_argument(
-        "--max_refused_share", type=float, default=0.01, metavar="SHARE", help="stop when more are refused"
-    )
-    group.add_argument(
-        "--refused_ok", type=float, default=0.0, metavar="SHARE", help="status 0 with so many refused (default 0)"
-    )
+    for flag, kind, default, metavar, text in (
+        ("--batch_events", int, MOST_EVENTS, "N", "events a request, at most"),
+        ("--batch_bytes", int, DEFAULT_BYTES, "N", "bytes a request, at most"),
+        ("--concurrency", int, 10, "N", f"connections, {_MOST_CONNECTIONS} at most"),
+        ("--max_events_per_second", float, 20_000.0, "N", "over all connections"),
+        ("--timeout", float, 60.0, "S", "seconds for an answer"),
+        ("--give_up_after", float, 3600.0, "S", "seconds in which nothing gets through"),
+        ("--max_refused_share", float, 0.01, "SHARE", "stop when more are refused"),
+        ("--refused_ok", float, 0.0, "SHARE", "status 0 with so many refused"),
+    ):
+        group.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default {default:.7g})")
     return flags
 
 
@@ -84,16 +85,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         UsageError: a flag is not known, or its value cannot be.
     """
     flags = parser()
-    found, unknown = flags.parse_known_args(list(argv))
-    if unknown:
-        name = unknown[0].partition("=")[0]
-        known = [flag for action in flags._actions for flag in action.option_strings if flag.startswith("--")]
-        near = difflib.get_close_matches(name, known, 1)
+    for name in flags.unknown(argv):  # before anything else: a mistyped --input is not a missing one
         if any(word in name.lower() for word in ("secret", "token", "password", "account", "key")):
             raise UsageError(
                 f"{name} is not a flag: secrets go into MIXPANEL_SERVICE_ACCOUNT, MIXPANEL_TOKEN or MIXPANEL_GDPR_TOKEN"
             )
-        raise UsageError(f"{name} is not a flag{f': did you mean {near[0]}?' if near else ': --help lists them'}")
+        raise UsageError(f"{name} is not a flag{flags.did_you_mean(name)}")
+    found, rest = flags.parse_known_args(list(argv))
+    if rest:
+        raise UsageError(f"{rest[0]} stands alone: every value needs its flag before it (--input, --project_id, …)")
     for name in ("input", "ledger", "records", "confirmed"):
         if getattr(found, name) is not None:
             setattr(found, name, place(getattr(found, name)))

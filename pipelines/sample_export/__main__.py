@@ -22,9 +22,9 @@ import numpy as np
 
 from pipelines.command_line.exit_status import Status
 from pipelines.command_line.failures import fault
-from pipelines.command_line.flags import Parser
 from pipelines.command_line.interruption import carry_out
 from pipelines.command_line.last_words import finish, show
+from pipelines.command_line.parser import Parser
 from pipelines.sample_export import files, people, rows
 from pipelines.sample_export.funnels import Library
 from transforms.errors import StoreUnavailable, UsageError
@@ -39,6 +39,16 @@ CODECS = ("null", "deflate", "snappy")
 TRUTH = "truth.json"
 DEFAULT_START = "2026-03-01"
 ORPHAN_ROWS = 0.5
+FLUSH_MINUTES = 5
+EXAMPLES = """\
+examples:
+  two days of 200 people:
+    currents-to-mixpanel sample-export --output sample/
+  300,000 rows, in compressed files of an hour:
+    currents-to-mixpanel sample-export --output big/ --users 3000 --rows 300000 --flush_minutes 60 --codec deflate
+  other people over a month, whose merges left no trace in the rows:
+    currents-to-mixpanel sample-export --output old/ --seed 2 --days 30 --orphan_rows 0
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +74,9 @@ def write_export(
     users: int,
     days: int,
     seed: int,
-    codec: str = "null",
+    codec: str = CODECS[0],
     rows: int | None = None,
-    flush_minutes: int = 5,
+    flush_minutes: int = FLUSH_MINUTES,
     start: str = DEFAULT_START,
     orphan_rows: float = ORPHAN_ROWS,
 ) -> Summary:
@@ -161,26 +171,32 @@ def _write(
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="sample_export", description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
-    parser.add_argument("--users", type=int, default=200, metavar="N", help="people (default %(default)s)")
-    parser.add_argument("--days", type=int, default=2, metavar="N", help="days from --start on (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="same seed, same bytes (default %(default)s)")
-    parser.add_argument("--codec", default="null", help="of the Avro blocks: null, deflate or snappy (default null)")
-    parser.add_argument("--start", default=DEFAULT_START, metavar="DATE", help="first day, UTC (default %(default)s)")
-    parser.add_argument(
+    parser = Parser("sample-export", "--output DIR", (__doc__ or "").splitlines()[0], EXAMPLES)
+    group = parser.add_argument_group("what is made")
+    group.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
+    group.add_argument("--users", type=int, default=200, metavar="N", help="people (default %(default)s)")
+    group.add_argument("--days", type=int, default=2, metavar="N", help="days from --start on (default %(default)s)")
+    group.add_argument("--seed", type=int, default=1, metavar="S", help="same seed, same bytes (default %(default)s)")
+    group.add_argument(
+        "--codec",
+        default=CODECS[0],
+        metavar="NAME",
+        help=f"of the Avro blocks: {', '.join(CODECS[:-1])} or {CODECS[-1]} (default %(default)s)",
+    )
+    group.add_argument("--start", default=DEFAULT_START, metavar="DATE", help="first day, UTC (default %(default)s)")
+    group.add_argument(
         "--flush_minutes",
         type=int,
-        default=5,
+        default=FLUSH_MINUTES,
         metavar="N",
         help="minutes a file; 0: a file a day (default %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--orphan_rows", type=float, default=ORPHAN_ROWS, metavar="SHARE",
         help="last share of the time in which merged profiles have a users.UserOrphan row (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--rows", type=int, metavar="N", help="approximate total (default 100 a person and day)")
-    parser.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
+    group.add_argument("--rows", type=int, metavar="N", help="approximate total (default 100 a person and day)")
+    group.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
     return parser
 
 
@@ -189,7 +205,10 @@ def main(argv: Sequence[str]) -> Status:
     end = functools.partial(finish, PROGRAM, argv)
     told = dict(NOTHING)
     try:
-        flags = vars(_parser().parse_args(argv))
+        parser = _parser()
+        for flag in parser.unknown(argv):
+            raise UsageError(f"{flag} is not a flag{parser.did_you_mean(flag)}")
+        flags = vars(parser.parse_args(argv))
         del flags["json"]
         output = told["output"] = flags["output"] = place(flags["output"])
         if "://" in output:

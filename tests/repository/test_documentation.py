@@ -88,7 +88,7 @@ def test_the_two_commands_stand_word_for_word() -> None:
 
 def test_the_installed_commands_exist() -> None:
     scripts = project()["scripts"]
-    assert set(scripts) == {"currents-to-mixpanel", "currents-sample-export"}
+    assert set(scripts) == {"currents-to-mixpanel"}
     for name, target in scripts.items():
         module, function = target.split(":")
         assert callable(getattr(importlib.import_module(module), function, None)), f"{name}: no {module}.{function}"

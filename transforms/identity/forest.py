@@ -21,11 +21,10 @@ from transforms.identity.crowd import find_crowd
 from transforms.identity.graph import ACCEPTED, CONTESTED, QUARANTINED, REDUNDANT, REFUSED, Graph
 from transforms.identity.resolution import Resolution
 from transforms.identity.spanning import Joined, rooted_forest
-from transforms.settings import CROWD_POLICIES, DROP, KEEP
+from transforms.settings import DROP, FIRST, KEEP, NEXT, SOLE, Settings
 from transforms.vocabulary.persons import VIA
 
-NEXT, SOLE, FIRST, NONE = "next", "sole", "first", "none"
-DEVICE_POLICIES = (NEXT, SOLE, FIRST, NONE)
+DEVICE_POLICIES, CROWD_POLICIES = Settings.choices("device_links"), Settings.choices("crowd_ids")
 _DAY = 86_400
 
 

@@ -30,23 +30,11 @@ def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     return captured.err
 
 
-def test_help_has_groups_and_three_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--help"]) == 0
-    text = capsys.readouterr().out
-    for group in ("what is read:", "what is sent:", "who is who:", "where it goes and how it runs:"):
-        assert group in text
-    examples = text.split("examples:")[1]
-    assert examples.count("currents-to-mixpanel --input") == 3
-    for example in examples.splitlines():
-        if "currents-to-mixpanel " in example:
-            options.parse(example.split()[1:])
-
-
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--inptu", "in", "--output=out"], "--inptu is not a flag: did you mean --input?"),
-        ([*HERE, "--device-links=sole"], "--device-links is not a flag: did you mean --device_links?"),
+        ([*HERE, "--device-link=sole"], "--device-link is not a flag: did you mean --device_links?"),
         ([*HERE, "--overwrit"], "--overwrit is not a flag: did you mean --overwrite?"),
         ([*HERE, "-output=x"], "-output is not a flag: did you mean --output?"),
         ([*HERE, "--zzz=1"], "--zzz is not a flag: --help lists them"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +25,26 @@ def test_the_job_is_the_verb_run_and_what_the_command_does_without_a_verb(verb: 
     assert done.stderr.startswith("currents-to-mixpanel:")
 
 
+@pytest.mark.parametrize(
+    ("word", "cure"),
+    [
+        ("delivr", "did you mean deliver?"),
+        ("sampl", "did you mean sample?"),
+        ("exports/", "the verbs are run, deliver, sample-export; run may be left out"),
+    ],
+)
+def test_a_word_that_is_not_a_verb_is_refused_with_the_one_that_was_meant(word: str, cure: str) -> None:
+    done = command(word, "--json")
+    assert (done.returncode, done.stderr) == (2, f"currents-to-mixpanel: {word} is not a verb: {cure}\n")
+    assert json.loads(done.stdout)["exit_status"] == 2
+
+
 @pytest.mark.slow
-def test_deliver_and_sample_are_verbs(tmp_path: Path) -> None:
+def test_deliver_and_sample_export_are_verbs(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     done = command("deliver", f"--input={run}", "--project_id=1", "--region=us", "--dry_run")
     assert (done.returncode, "1,000 events of 1,000" in done.stdout) == (0, True), done.stderr
-    done = command("sample", f"--output={tmp_path / 'sample'}", "--users=20", "--days=1", "--rows=500")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "sample" / "truth.json").exists()
+    for verb in ("sample-export", "sample"):
+        done = command(verb, f"--output={tmp_path / verb}", "--users=20", "--days=1", "--rows=500")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / verb / "truth.json").exists()
