@@ -18,9 +18,9 @@ from typing import Any
 import fastavro
 
 from pipelines.command_line.exit_status import Status
-from pipelines.command_line.flags import Parser
 from pipelines.command_line.interruption import carry_out
 from pipelines.command_line.last_words import finish, show
+from pipelines.command_line.parser import Parser
 from transforms.avro.schema import event_type_of
 from transforms.currents import catalog
 from transforms.errors import UnsupportedSchema, UsageError
@@ -28,6 +28,15 @@ from transforms.errors import UnsupportedSchema, UsageError
 PROGRAM = "catalog_entry"
 NOTHING = {"event_type": None, "columns": 0, "new_columns": 0}
 """What ``--json`` says where there is no entry."""
+EXAMPLES = """\
+examples:
+  the entry of a new event type:
+    currents-to-mixpanel catalog-entry part-0.avro
+  into a file of its own, with what is left to decide on the terminal:
+    currents-to-mixpanel catalog-entry part-0.avro > entry.json
+  how many columns of a known type the catalogue lacks, for a script:
+    currents-to-mixpanel catalog-entry part-0.avro --json
+"""
 _PRIMITIVES = frozenset({"string", "int", "long", "float", "double", "boolean"})
 
 
@@ -101,13 +110,22 @@ def _type(column: str, node: Any) -> str:
     )
 
 
+def _parser() -> Parser:
+    description = "Prints the catalogue's entry for the event type of an Avro file, to be looked over and added."
+    parser = Parser("catalog-entry", "FILE.avro", description, EXAMPLES)
+    group = parser.add_argument_group("what is read")
+    group.add_argument("file", metavar="FILE.avro", help="a file of the new type, as Braze has written it")
+    group.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
+    return parser
+
+
 def main(argv: Sequence[str]) -> Status:
     """Print the entry of a file; returns the exit status."""
     end = functools.partial(finish, PROGRAM, argv)
-    parser = Parser(prog=PROGRAM, description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("file", metavar="FILE.avro", help="a file of the new type, as Braze has written it")
-    parser.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
+    parser = _parser()
     try:
+        for flag in parser.unknown(argv):
+            raise UsageError(f"{flag} is not a flag{parser.did_you_mean(flag)}")
         path = parser.parse_args(argv).file
     except UsageError as error:
         return end(Status.REFUSED, NOTHING, message=f"{error}; see --help")
@@ -139,5 +157,10 @@ def _left_to_decide(found: dict[str, Any], lacking: list[str]) -> list[str]:
     ]
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """The installed command."""
     carry_out(main, PROGRAM, sys.argv[1:], NOTHING)
+
+
+if __name__ == "__main__":
+    cli()

@@ -33,7 +33,7 @@ def parser() -> Parser:
         "--input PREFIX[,PREFIX…] --output DIR",
         "Turns the Avro files of Braze Currents into what Mixpanel's import takes.",
         EXAMPLES,
-        more="\n       currents-to-mixpanel deliver|sample-export --help",
+        more="\n       currents-to-mixpanel deliver|sample-export|catalog-entry --help",
     )
     group = flags.add_argument_group("what is read")
     group.add_argument(

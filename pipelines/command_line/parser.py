@@ -17,7 +17,7 @@ from transforms.output.versions import program_version
 
 PROGRAM = "currents-to-mixpanel"
 _WIDEST = 100
-_COLUMN = 38  # where the texts of the help begin
+_COLUMN = 36  # where the texts of the help begin
 _LIKE, _MUCH_LIKE = 0.6, 0.8
 _DASHED = re.compile(r"--\w[\w-]*")
 

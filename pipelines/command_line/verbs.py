@@ -1,4 +1,6 @@
-"""The installed command ``currents-to-mixpanel``: by its first word the job, a delivery or a sample export."""
+"""The installed command ``currents-to-mixpanel``: by its first word the job, a delivery, a sample export or an entry
+of the catalogue.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from pipelines.command_line.interruption import heed_from_the_start
 from pipelines.command_line.last_words import finish
 
 PROGRAM = "currents-to-mixpanel"
-VERBS = ("run", "deliver", "sample-export")
-_SHORT = {"sample": "sample-export", "sample_export": "sample-export"}
+VERBS = ("run", "deliver", "sample-export", "catalog-entry")
+_SHORT = {"sample": "sample-export", "sample_export": "sample-export", "catalog_entry": "catalog-entry"}
 
 
 def cli() -> None:
@@ -33,6 +35,10 @@ def cli() -> None:
         from pipelines.sample_export.__main__ import cli as sample_export
 
         sample_export()
+    elif verb == "catalog-entry":
+        from pipelines.catalog_entry import cli as catalog_entry
+
+        catalog_entry()
     else:
         from pipelines.currents_to_mixpanel import cli as job
 

@@ -15,7 +15,7 @@ from tools.write_docs import flag_table
 from transforms.settings import Settings
 
 HERE = ("--input=in", "--output=out")
-NOT_FLAGS = {"read_whole_rows", "read_until"}
+NOT_FLAGS = {"read_whole_rows", "read_until", "hash_key_seal"}
 
 
 def shown(name: str) -> tuple[str, str, str]:

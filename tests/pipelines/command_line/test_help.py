@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from pipelines import catalog_entry
 from pipelines import currents_to_mixpanel as command
 from pipelines.command_line import flags, options, runner_options
 from pipelines.command_line.parser import with_underscores
@@ -18,8 +19,12 @@ from pipelines.sample_export import __main__ as sample_export
 from tests.repository.packaging_metadata import project
 
 HERE = ("--input=in", "--output=out")
-PARSERS = {"run": flags.parser, "deliver": delivery_flags.parser, "sample-export": sample_export._parser}
-PARSES = {"run": options.parse, "deliver": delivery_flags.parse, "sample-export": sample_export._parser().parse_args}
+PARSERS = {
+    "run": flags.parser,
+    "deliver": delivery_flags.parser,
+    "sample-export": sample_export._parser,
+    "catalog-entry": catalog_entry._parser,
+}
 LINES, COLUMNS = 100, 100  # of two screens
 
 
@@ -49,7 +54,8 @@ def test_the_help_of_each_verb_fits_two_screens_and_its_three_examples_are_valid
     assert len(examples) == 3
     for words in examples:
         assert verb in ("run", words[0])
-        PARSES[verb](words if verb == "run" else words[1:])
+        valid = [word for word in words[verb != "run" :] if word not in (">", "entry.json")]
+        PARSERS[verb]().parse_args(valid)
 
 
 @pytest.mark.parametrize("verb", PARSERS)

@@ -30,7 +30,7 @@ def test_the_job_is_the_verb_run_and_what_the_command_does_without_a_verb(verb: 
     [
         ("delivr", "did you mean deliver?"),
         ("sampl", "did you mean sample?"),
-        ("exports/", "the verbs are run, deliver, sample-export; run may be left out"),
+        ("exports/", "the verbs are run, deliver, sample-export, catalog-entry; run may be left out"),
     ],
 )
 def test_a_word_that_is_not_a_verb_is_refused_with_the_one_that_was_meant(word: str, cure: str) -> None:
