@@ -241,7 +241,7 @@ def test_funnels_of_a_sample_name_only_types_of_the_catalogue() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--userz", "20"], "unrecognized arguments: --userz 20"),
+        (["--userz", "20"], "--userz is not a flag: did you mean --users?"),
         (["--users", "3"], "--users 3: the special cases of identity need at least 20 people"),
         (["--days", "0"], "--days 0: give at least 1"),
         (["--days", "two"], "argument --days: invalid int value: 'two'"),
