@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.command_line.keywords import options
     from pipelines.command_line.options import Options
     from pipelines.currents_to_mixpanel import Report, run
+    from pipelines.keywords import options
     from transforms import (
         AnswerUnits,
         CountPersons,
@@ -55,7 +55,7 @@ else:
         "Report": "pipelines.currents_to_mixpanel",
         "RunError": "transforms.errors",
         "UserError": "transforms.errors",
-        "options": "pipelines.command_line.keywords",
+        "options": "pipelines.keywords",
         "run": "pipelines.currents_to_mixpanel",
     }
 

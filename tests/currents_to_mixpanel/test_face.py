@@ -13,8 +13,8 @@ import pytest
 import currents_to_mixpanel
 import transforms
 from currents_to_mixpanel import CurrentsToMixpanelError, UserError, options, run
-from pipelines.command_line.keywords import words_of
 from pipelines.command_line.options import parse
+from pipelines.keywords import words_of
 from tests.commands.whole_run import ROOT
 from tests.exports.small_exports import avro, path, rows, write
 from tests.repository.packaging_metadata import project
