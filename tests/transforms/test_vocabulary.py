@@ -100,7 +100,7 @@ TAKES_A_CODE: dict[str, tuple[int, Terms[Any]]] = {
     "withhold": (1, WITHHELD),
     "Damage": (0, DAMAGE),
     "SchemaError": (0, DAMAGE),
-    "StrictError": (0, DAMAGE),
+    "BlockDecodeError": (0, DAMAGE),
     "_whole_file": (0, DAMAGE),
     "_lose": (0, DAMAGE),
     "_note": (0, LIMITS),

@@ -1,4 +1,4 @@
-"""Decompression of one Avro block, refusing what is not exactly one whole compressed stream."""
+"""One Avro block and its decompression, refusing what is not exactly one whole compressed stream."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import cramjam
@@ -34,11 +35,41 @@ _ERRORS: tuple[Any, ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Block:
+    """One whole block.
+
+    Attributes:
+        index: Number of the block in its file, lost blocks included.
+        offset: Byte of the file at which the block's header begins.
+        first_row: Row of the file at which it begins, by the counts of the block headers before it.
+        rows: Count of its header.
+        data: Its rows, decompressed; of a file that swells beyond measure, still compressed.
+        packed: None, or the codec of ``data`` and the size behind it.
+    """
+
+    index: int
+    offset: int
+    first_row: int
+    rows: int
+    data: bytes | memoryview
+    packed: tuple[str, int] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its rows, decompressed."""
+        return self.packed[1] if self.packed else len(self.data)
+
+    def plain(self) -> bytes | memoryview:
+        """Its rows, decompressed."""
+        return decompress(self.packed[0], bytes(self.data), self.packed[1]) if self.packed else self.data
+
+
 class CodecError(DataError):
     """A block that is not one whole stream of its codec."""
 
 
-class TooLarge(CodecError):
+class BlockTooLarge(CodecError):
     """A block that holds more than it may; it was not decompressed further than that."""
 
     def __init__(self, limit: int) -> None:
@@ -57,14 +88,14 @@ def decompress(codec: str, data: bytes, limit: int = MAX_BLOCK_BYTES) -> bytes:
     """The block's plain bytes, at most ``limit`` of them.
 
     Raises:
-        TooLarge: It holds more than ``limit`` bytes.
+        BlockTooLarge: It holds more than ``limit`` bytes.
         CodecError: The stream is broken, cut or followed by other bytes.
         KeyError: ``codec`` is none of ``CODECS``.
     """
     decoder = CODECS[codec]
     try:
         return decoder(data, limit)
-    except TooLarge:
+    except BlockTooLarge:
         raise
     except CodecError as error:
         raise CodecError(f"{codec}: {error}") from None
@@ -75,7 +106,7 @@ def decompress(codec: str, data: bytes, limit: int = MAX_BLOCK_BYTES) -> bytes:
 def _finish(decompressor: Any, data: bytes, limit: int) -> bytes:
     plain: bytes = decompressor.decompress(data, limit + 1)
     if len(plain) > limit:
-        raise TooLarge(limit)
+        raise BlockTooLarge(limit)
     if not decompressor.eof:
         raise CodecError("the compressed stream is cut short")
     if decompressor.unused_data:
@@ -85,7 +116,7 @@ def _finish(decompressor: Any, data: bytes, limit: int) -> bytes:
 
 def _null(data: bytes, limit: int) -> bytes:
     if len(data) > limit:
-        raise TooLarge(limit)
+        raise BlockTooLarge(limit)
     return data
 
 
@@ -114,7 +145,7 @@ def _snappy(data: bytes, limit: int) -> bytes:
     if len(data) < 5:
         raise CodecError("the compressed stream is cut short")
     if int(cramjam.snappy.decompress_raw_len(data[:-4])) > limit:
-        raise TooLarge(limit)
+        raise BlockTooLarge(limit)
     plain = bytes(cramjam.snappy.decompress_raw(data[:-4]))
     if zlib.crc32(plain) != int.from_bytes(data[-4:], "big"):
         raise CodecError("the checksum does not match")
@@ -123,7 +154,7 @@ def _snappy(data: bytes, limit: int) -> bytes:
 
 def _zstandard(data: bytes, limit: int) -> bytes:
     if zstandard.frame_content_size(data) > limit:
-        raise TooLarge(limit)
+        raise BlockTooLarge(limit)
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTANDARD_WINDOW).decompressobj()
     parts = []
     size = 0
@@ -135,7 +166,7 @@ def _zstandard(data: bytes, limit: int) -> bytes:
         position += step
         size += len(part)
         if size > limit:
-            raise TooLarge(limit)
+            raise BlockTooLarge(limit)
         parts.append(part)
     if not decompressor.eof:
         raise CodecError("the compressed stream is cut short")

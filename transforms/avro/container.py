@@ -10,8 +10,17 @@ from dataclasses import dataclass
 
 from transforms.avro import gzip_file
 from transforms.avro.bounds import free_values
-from transforms.avro.codecs import CODECS, MAX_BLOCK_BYTES, CodecError, TooLarge, decompress
-from transforms.avro.header import MAGIC, MARKER_BYTES, Cut, codec_of, count_rows, long_at, open_header, read_header
+from transforms.avro.codecs import CODECS, MAX_BLOCK_BYTES, Block, BlockTooLarge, CodecError, decompress
+from transforms.avro.header import (
+    MAGIC,
+    MARKER_BYTES,
+    TruncatedData,
+    codec_of,
+    count_rows,
+    long_at,
+    open_header,
+    read_header,
+)
 from transforms.avro.schema import Schema, SchemaError, parse_schema
 from transforms.vocabulary.files import DAMAGE
 
@@ -21,36 +30,6 @@ __all__ = ["Block", "Container", "Damage", "Schema", "read_container"]
 _MAX_RATIO = 1032
 _SPLIT = "files were joined as bytes (cat, getmerge, compose): upload each by itself"
 _MOST_HEADERS = 64
-
-
-@dataclass(frozen=True)
-class Block:
-    """One whole block.
-
-    Attributes:
-        index: Number of the block in its file, lost blocks included.
-        offset: Byte of the file at which the block's header begins.
-        first_row: Row of the file at which it begins, by the counts of the block headers before it.
-        rows: Count of its header.
-        data: Its rows, decompressed; of a file that swells beyond measure, still compressed.
-        packed: None, or the codec of ``data`` and the size behind it.
-    """
-
-    index: int
-    offset: int
-    first_row: int
-    rows: int
-    data: bytes | memoryview
-    packed: tuple[str, int] | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of its rows, decompressed."""
-        return self.packed[1] if self.packed else len(self.data)
-
-    def plain(self) -> bytes | memoryview:
-        """Its rows, decompressed."""
-        return decompress(self.packed[0], bytes(self.data), self.packed[1]) if self.packed else self.data
 
 
 @dataclass(frozen=True)
@@ -103,7 +82,7 @@ def read_container(content: bytes, max_block_bytes: int = MAX_BLOCK_BYTES) -> Co
     if content[:2] == gzip_file.MAGIC:
         try:
             content = gzip_file.opened(content, max_block_bytes)
-        except gzip_file.NotOpened as error:
+        except gzip_file.GzipError as error:
             return _whole_file("gzip", str(error))
         if content[:4] != MAGIC:
             return _whole_file(
@@ -116,7 +95,7 @@ def read_container(content: bytes, max_block_bytes: int = MAX_BLOCK_BYTES) -> Co
         )
     try:
         meta, start = read_header(content)
-    except Cut:
+    except TruncatedData:
         return _whole_file("truncated", f"the file ends inside its header at byte {len(content)}: upload it again")
     except ValueError as error:
         return _whole_file("header", f"the header is damaged ({error}): upload the file again")
@@ -174,7 +153,7 @@ class _Walk:
             try:
                 count, position = long_at(content, position)
                 size, position = long_at(content, position)
-            except (Cut, ValueError):
+            except (TruncatedData, ValueError):
                 pass
             if count is None or size is None or count < 0 or size < 0:
                 position = self._resume(offset, position, count, size)
@@ -242,7 +221,7 @@ class _Walk:
         try:
             count, position = long_at(self.content, position)
             size, position = long_at(self.content, position)
-        except (Cut, ValueError):
+        except (TruncatedData, ValueError):
             return None
         end = position + size
         return end if count >= 0 and size >= 0 and end + MARKER_BYTES <= len(self.content) else None
@@ -302,7 +281,7 @@ class _Walk:
         """Takes the block in if it decompresses and can hold so many rows, else loses it."""
         try:
             plain = self._plain(data)
-        except TooLarge as error:
+        except BlockTooLarge as error:
             self.may_swell -= self.max_block_bytes
             self._lose(
                 "block_too_large",
@@ -343,5 +322,5 @@ class _Walk:
         if not isinstance(data, memoryview):
             return decompress(self.codec, data, max(0, min(self.max_block_bytes, self.may_swell)))
         if len(data) > self.max_block_bytes:
-            raise TooLarge(self.max_block_bytes)
+            raise BlockTooLarge(self.max_block_bytes)
         return data

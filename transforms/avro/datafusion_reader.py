@@ -43,7 +43,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 
 
-class EngineError(DataError):
+class DataFusionError(DataError):
     """The engine did not read the blocks as exactly the rows that their headers count."""
 
 
@@ -51,7 +51,7 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
     """The rows of ``blocks`` in order, ``columns`` only (at least one, all of them in ``schema``, which is simple).
 
     Raises:
-        EngineError: Some block is broken; which one is not known.
+        DataFusionError: Some block is broken; which one is not known.
     """
     rows = sum(block.rows for block in blocks)
     end_row, _ = _end_row(schema)
@@ -62,15 +62,15 @@ def decode_blocks(schema: Schema, blocks: Sequence[Block], columns: Sequence[str
         kinds = _arrow_schema(schema)
         with _file_of(parts) as path:
             return _decode_file(schema, kinds, blocks, columns, path, len(head), size)
-    except EngineError:
+    except DataFusionError:
         raise
     except Exception as error:
-        raise EngineError(str(error)) from error
+        raise DataFusionError(str(error)) from error
     except BaseException as error:
         # A Rust panic; pyo3 derives it from BaseException.
         if type(error).__name__ != "PanicException":
             raise
-        raise EngineError(f"panic: {error}") from error
+        raise DataFusionError(f"panic: {error}") from error
 
 
 def _decode_file(
@@ -82,21 +82,21 @@ def _decode_file(
     batches = _query(path, kinds, rows + 1, tuple(columns))
     decoded = sum(batch.num_rows for batch in batches)
     if decoded != rows + 1:
-        raise EngineError(f"{decoded - 1} rows instead of {rows}")
+        raise DataFusionError(f"{decoded - 1} rows instead of {rows}")
     table = pa.Table.from_batches(batches)
     table = pa.Table.from_arrays(
         [_as_type(table.column(name), ARROW_TYPES[schema.fields[name]]) for name in columns], names=list(columns)
     )
     # That all text is UTF-8 has been checked by the engine, value by value.
     if table.slice(rows, 1).to_pylist() != [{name: end_values[name] for name in columns}]:
-        raise EngineError("the rows do not end where the blocks do")
+        raise DataFusionError("the rows do not end where the blocks do")
     if len(table.column_names) == len(schema.fields):
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             octets = np.frombuffer(content, np.uint8, size, start)
             exact = is_exact(schema, octets, table, _starts(blocks))
             del octets
         if not exact:
-            raise EngineError("the rows are not what their bytes say")
+            raise DataFusionError("the rows are not what their bytes say")
     return table.slice(0, rows)
 
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 from transforms.avro.bounds import Allowance
 from transforms.avro.broken_text import BrokenText, as_masks, of_rows
 from transforms.avro.container import Block, Container, Damage, Schema
-from transforms.avro.datafusion_reader import EngineError, decode_blocks
-from transforms.avro.fastavro_reader import StrictError, read_table
+from transforms.avro.datafusion_reader import DataFusionError, decode_blocks
+from transforms.avro.fastavro_reader import BlockDecodeError, read_table
 
 __all__ = ["Chunk", "FileDamage", "decode"]
 
@@ -203,7 +203,7 @@ def _decode_pieces(
         try:
             yield pieces, _Decoded(decode_blocks(schema, [piece.block for piece in pieces], columns), {})
             return
-        except EngineError:
+        except DataFusionError:
             if len(pieces) > 1:
                 half = len(pieces) // 2
                 yield from _decode_pieces(schema, pieces[:half], columns)
@@ -213,7 +213,7 @@ def _decode_pieces(
         block = piece.block
         try:
             yield [piece], _Decoded(*read_table(schema, block, columns, piece.allowance))
-        except StrictError as error:
+        except BlockDecodeError as error:
             yield (
                 [piece],
                 Damage(

@@ -16,7 +16,7 @@ from transforms.avro.broken_text import ESCAPED, mend_rows
 from transforms.avro.container import Block, Schema
 from transforms.avro.datafusion_reader import ARROW_TYPES
 from transforms.avro.logical_types import json_of, named_types, plain_value
-from transforms.avro.spec_reader import Bytes, LetterError, Read, row_reader
+from transforms.avro.spec_reader import Bytes, EncodingError, Read, row_reader
 from transforms.errors import DataError
 
 JSON_COLUMN = {b"json": b"1"}
@@ -27,7 +27,7 @@ _INT_LIMIT = 1 << 31
 _BATCH_ROWS = 8192
 
 
-class StrictError(DataError):
+class BlockDecodeError(DataError):
     """The block is not exactly its counted rows; ``reason`` is the short code of the damage."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -59,20 +59,20 @@ def read_table(
     more. What the block has of values without bytes is taken from the ``allowance`` of its file, if one is given.
 
     Raises:
-        StrictError: ``invalid_utf8``, or ``block_corrupt`` for everything else.
+        BlockDecodeError: ``invalid_utf8``, or ``block_corrupt`` for everything else.
     """
     left = allowance.left if allowance else 0
     try:
         batches = _batches(schema, block, allowance=allowance)
         return pa.concat_tables([rows_to_table(schema, rows, columns) for rows in batches]), {}
-    except StrictError as error:
+    except BlockDecodeError as error:
         if error.reason != "invalid_utf8":
             raise
         if allowance:
             allowance.left = left  # the same values are read once more
         try:
             return _mended_table(schema, block, columns, allowance)
-        except StrictError:
+        except BlockDecodeError:
             raise error from None
 
 
@@ -95,7 +95,7 @@ def _batches(
     # Elsewhere the bytes bound the values.
     counted = allowance if schema.careful else None
     if counted and counted.left < 0:
-        raise StrictError("block_corrupt", f"the file has more than {counted.most} values that take no bytes")
+        raise BlockDecodeError("block_corrupt", f"the file has more than {counted.most} values that take no bytes")
     source = Bytes(bytes(block.plain()), errors, counted.left if counted else None)
     done = 0
     try:
@@ -111,15 +111,15 @@ def _batches(
                 done += count
             yield rows
     except UnicodeDecodeError as error:
-        raise StrictError("invalid_utf8", f"row {block.first_row + done} is not UTF-8: {error.reason}") from error
-    except LetterError as error:
-        raise StrictError("block_corrupt", f"row {block.first_row + done}: {error}") from error
+        raise BlockDecodeError("invalid_utf8", f"row {block.first_row + done} is not UTF-8: {error.reason}") from error
+    except EncodingError as error:
+        raise BlockDecodeError("block_corrupt", f"row {block.first_row + done}: {error}") from error
     finally:
         if counted:
             counted.left -= source.most_free - source.free
     left = len(source.data) - source.position
     if left:
-        raise StrictError("block_corrupt", f"{left} bytes behind the last of {block.rows} rows")
+        raise BlockDecodeError("block_corrupt", f"{left} bytes behind the last of {block.rows} rows")
 
 
 def _read_ahead(reader: _Reader, source: Bytes, count: int) -> list[dict[str, Any]] | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from isal import isal_zlib
 
+from transforms.errors import DataError
+
 MAGIC = b"\x1f\x8b"
 _GZIP_FRAME = 31  # the window bits that zlib takes for it
 _AT_ONCE = 1 << 20
@@ -18,7 +20,7 @@ _ERRORS: tuple[Any, ...] = (isal_zlib.error, zlib.error)
 _MOST_TIMES = 64
 
 
-class NotOpened(ValueError):
+class GzipError(DataError):
     """A file cannot be taken out of its gzip; the message says why, and what to do."""
 
 
@@ -28,7 +30,7 @@ def opened(content: bytes, least_limit: int) -> bytes:
     The limit is 64 times the compressed size, or ``least_limit`` bytes where that is more.
 
     Raises:
-        NotOpened: the stream is damaged, or holds more than the limit.
+        GzipError: the stream is damaged, or holds more than the limit.
     """
     limit = max(_MOST_TIMES * len(content), least_limit)
     parts: list[bytes] = []
@@ -40,10 +42,10 @@ def opened(content: bytes, least_limit: int) -> bytes:
             try:
                 part = stream.decompress(pending, _AT_ONCE)
             except _ERRORS as error:
-                raise NotOpened(f"the file is a damaged gzip ({error}): upload it again") from error
+                raise GzipError(f"the file is a damaged gzip ({error}): upload it again") from error
             size += len(part)
             if size > limit:
-                raise NotOpened(
+                raise GzipError(
                     f"the file is a gzip of {len(content)} bytes that holds more than {limit}: decompress it (gunzip) "
                     "and run again if that is meant"
                 )

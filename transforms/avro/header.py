@@ -10,12 +10,12 @@ MARKER_BYTES = 16
 _MAX_VARINT_BITS = 63
 
 
-class Cut(DataError):
+class TruncatedData(DataError):
     """The content ends inside a value."""
 
 
 def long_at(content: bytes, position: int) -> tuple[int, int]:
-    """A zigzag varint and the position behind it. Raises Cut at the end, ValueError beyond 64 bits."""
+    """A zigzag varint and the position behind it. Raises TruncatedData at the end, ValueError beyond 64 bits."""
     shift = value = 0
     try:
         while True:
@@ -30,7 +30,7 @@ def long_at(content: bytes, position: int) -> tuple[int, int]:
             if shift > _MAX_VARINT_BITS:
                 break
     except IndexError:
-        raise Cut from None
+        raise TruncatedData from None
     raise ValueError(f"a number of more than 64 bits at byte {position}")
 
 
@@ -40,7 +40,7 @@ def _bytes(content: bytes, position: int) -> tuple[bytes, int]:
         raise ValueError(f"a length of {size} at byte {position}")
     end = position + size
     if end > len(content):
-        raise Cut
+        raise TruncatedData
     return content[position:end], end
 
 
@@ -48,7 +48,7 @@ def open_header(content: bytes, offset: int) -> tuple[Schema | SchemaError, str,
     """Schema, codec and the position of the sync marker by the header at ``offset``; None if that is not one."""
     try:
         meta, start = read_header(content, offset)
-    except (Cut, ValueError):
+    except (TruncatedData, ValueError):
         return None
     schema = parse_schema(meta.get(b"avro.schema", b""))
     if isinstance(schema, SchemaError) and schema.reason == "header":
@@ -79,7 +79,7 @@ def read_header(content: bytes, offset: int = 0) -> tuple[dict[bytes, bytes], in
         if size is not None and position - begin != size:
             raise ValueError(f"metadata of {position - begin} bytes where {size} are said")
     if position + MARKER_BYTES > len(content):
-        raise Cut
+        raise TruncatedData
     return meta, position
 
 
@@ -95,7 +95,7 @@ def count_rows(content: bytes, start: int) -> tuple[int | None, int]:
         try:
             count, position = long_at(content, position)
             size, position = long_at(content, position)
-        except (Cut, ValueError):
+        except (TruncatedData, ValueError):
             return None, len(content)
         if count < 0 or size < 0 or content[position + size : position + size + MARKER_BYTES] != marker:
             return None, len(content)

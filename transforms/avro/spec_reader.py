@@ -18,7 +18,7 @@ _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 _INT_LIMIT = 1 << 31
 
 
-class LetterError(DataError):
+class EncodingError(DataError):
     """The bytes are not what the schema says."""
 
 
@@ -40,7 +40,7 @@ class Bytes:
         data, position = self.data, self.position
         while True:
             if position >= len(data):
-                raise LetterError("the bytes end inside a number")
+                raise EncodingError("the bytes end inside a number")
             byte = data[position]
             position += 1
             value |= (byte & 0x7F) << shift
@@ -48,16 +48,16 @@ class Bytes:
                 break
             shift += 7
             if shift > 63:
-                raise LetterError("a number of more than 64 bits")
+                raise EncodingError("a number of more than 64 bits")
         if value >> 64:
-            raise LetterError("a number of more than 64 bits")
+            raise EncodingError("a number of more than 64 bits")
         self.position = position
         return (value >> 1) ^ -(value & 1)
 
     def take(self, size: int) -> bytes:
         begin = self.position
         if size < 0 or size > len(self.data) - begin:
-            raise LetterError(f"a length of {size} where {len(self.data) - begin} bytes are left")
+            raise EncodingError(f"a length of {size} where {len(self.data) - begin} bytes are left")
         self.position = begin + size
         return self.data[begin : self.position]
 
@@ -65,12 +65,12 @@ class Bytes:
         """Counts values that take no bytes."""
         self.free -= count
         if self.free < 0:
-            raise LetterError(f"more than {self.most_free} values that take no bytes")
+            raise EncodingError(f"more than {self.most_free} values that take no bytes")
 
     def enter(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise LetterError(f"values nested deeper than {MAX_DEPTH}")
+            raise EncodingError(f"values nested deeper than {MAX_DEPTH}")
 
 
 Read = Callable[[Bytes], Any]
@@ -79,7 +79,7 @@ Read = Callable[[Bytes], Any]
 def row_reader(parsed: Any) -> Read:
     """A function that reads one row from where ``Bytes`` stands; ``parsed`` is a record, names resolved by fastavro.
 
-    What it returns raises LetterError, UnicodeDecodeError (``Bytes.errors`` is ``strict``).
+    What it returns raises EncodingError, UnicodeDecodeError (``Bytes.errors`` is ``strict``).
     """
     return _reader(parsed, {})
 
@@ -128,14 +128,14 @@ def _null(source: Bytes) -> None:
 def _boolean(source: Bytes) -> bool:
     byte = source.take(1)[0]
     if byte > 1:
-        raise LetterError(f"a boolean of {byte}")
+        raise EncodingError(f"a boolean of {byte}")
     return byte == 1
 
 
 def _int(source: Bytes) -> int:
     value = source.long()
     if not -_INT_LIMIT <= value < _INT_LIMIT:
-        raise LetterError(f"[{value}] is not a 32-bit int")
+        raise EncodingError(f"[{value}] is not a 32-bit int")
     return value
 
 
@@ -193,7 +193,7 @@ def _enum(symbols: list[str]) -> Read:
 def _index(source: Bytes, count: int, what: str) -> int:
     number = source.long()
     if not 0 <= number < count:
-        raise LetterError(f"{what} {number} of {count}")
+        raise EncodingError(f"{what} {number} of {count}")
     return number
 
 
@@ -257,10 +257,10 @@ def _begun(source: Bytes, count: int, least: int) -> tuple[int | None, int]:
     if abs(count) * least > left or abs(count) > left + source.free:
         if abs(count) * least <= left and abs(count) <= left + source.free + source.withheld:
             source.spend(source.free + 1)  # the file's allowance is what is too small
-        raise LetterError(f"{abs(count)} items where {left} bytes are left")
+        raise EncodingError(f"{abs(count)} items where {left} bytes are left")
     return size, source.position
 
 
 def _check_size(source: Bytes, size: int | None, begin: int) -> None:
     if size is not None and source.position - begin != size:
-        raise LetterError(f"items of {source.position - begin} bytes where {size} are said")
+        raise EncodingError(f"items of {source.position - begin} bytes where {size} are said")

@@ -65,9 +65,9 @@ class Terms(Generic[AnyTerm]):
         """
         self._kind = kind
         self._module = module
-        self._terms = {term.code: term for term in terms}
-        self._positions = {code: position for position, code in enumerate(self._terms)}
-        self.codes = tuple(self._terms)
+        self._terms = terms
+        self._positions = {term.code: position for position, term in enumerate(terms)}
+        self.codes = tuple(self._positions)
         if len(self.codes) != len(terms):
             raise ValueError(
                 f"two entries of one code for {kind} in {module}: {', '.join(term.code for term in terms)}"
@@ -79,10 +79,7 @@ class Terms(Generic[AnyTerm]):
         Raises:
             LookupError: there is none.
         """
-        try:
-            return self._terms[code]
-        except KeyError:
-            raise self._unknown(code) from None
+        return self._terms[self.position(code)]
 
     def position(self, code: str) -> int:
         """The place of a code in ``codes``.
@@ -93,13 +90,10 @@ class Terms(Generic[AnyTerm]):
         try:
             return self._positions[code]
         except KeyError:
-            raise self._unknown(code) from None
-
-    def _unknown(self, code: str) -> LookupError:
-        return LookupError(f"[{code}] is not {self._kind}: describe it in {self._module}")
+            raise LookupError(f"[{code}] is not {self._kind}: describe it in {self._module}") from None
 
     def __iter__(self) -> Iterator[AnyTerm]:
-        return iter(self._terms.values())
+        return iter(self._terms)
 
     def __len__(self) -> int:
         return len(self._terms)

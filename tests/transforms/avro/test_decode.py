@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from transforms.avro import decode as decode_module
 from transforms.avro.codecs import CODECS
 from transforms.avro.container import Block, Container, read_container
-from transforms.avro.datafusion_reader import EngineError, decode_blocks
+from transforms.avro.datafusion_reader import DataFusionError, decode_blocks
 from transforms.avro.decode import Chunk, FileDamage, decode
-from transforms.avro.fastavro_reader import StrictError, read_table
+from transforms.avro.fastavro_reader import BlockDecodeError, read_table
 
 SCHEMA: dict[str, Any] = {
     "type": "record",
@@ -269,7 +269,7 @@ def test_a_block_that_only_the_engine_refuses_is_read_strictly(monkeypatch: pyte
 
     def refuses_one(schema: Any, blocks: Sequence[Block], columns: Sequence[str]) -> pa.Table:
         if any(block.index == 2 for block in blocks):
-            raise EngineError("not today")
+            raise DataFusionError("not today")
         return decode_blocks(schema, blocks, columns)
 
     monkeypatch.setattr(decode_module, "decode_blocks", refuses_one)
@@ -388,7 +388,7 @@ def test_a_changed_byte_is_seen_exactly_where_the_strict_reader_sees_it(data: st
     for block in container.blocks:
         try:
             expected += read_table(container.schema, block, list(container.schema.fields))[0].to_pylist()
-        except StrictError:
+        except BlockDecodeError:
             bad.append(block.index)
     chunks, damages = split(decode([(0, whole), (1, container)]))
     assert [damage.damage.block for damage in damages] == bad

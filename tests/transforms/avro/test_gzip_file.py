@@ -12,7 +12,7 @@ from pipelines import currents_to_mixpanel as command
 from tests.exports.small_exports import NOW, avro, path, rows, write
 from tests.servers.emulators import Emulator
 from transforms.avro.container import read_container
-from transforms.avro.gzip_file import NotOpened, opened
+from transforms.avro.gzip_file import GzipError, opened
 from transforms.stores.store import join
 
 PLAIN = avro(rows("a"))
@@ -34,7 +34,7 @@ def test_of_a_packed_file_that_is_cut_off_the_whole_blocks_are_read() -> None:
 
 def test_no_more_is_unpacked_than_a_file_of_events_holds() -> None:
     bomb = gzip.compress(bytes(50_000_000), mtime=0)
-    with pytest.raises(NotOpened, match="holds more than"):
+    with pytest.raises(GzipError, match="holds more than"):
         opened(bomb, 1_000)
     (damage,) = read_container(bomb, 1_000).damages
     assert damage.reason == "gzip"

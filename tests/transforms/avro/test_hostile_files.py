@@ -19,7 +19,7 @@ from tests.commands.whole_run import ROOT, read_output, run_in_process
 from tests.exports.mutants import number
 from tests.exports.small_exports import MARKER, NOW, avro, path, rows, with_fields, write
 from transforms.avro import decode as decode_module
-from transforms.avro.codecs import CODECS, TooLarge, decompress
+from transforms.avro.codecs import CODECS, BlockTooLarge, decompress
 from transforms.avro.container import Container, Damage, read_container
 from transforms.avro.decode import Chunk, decode
 from transforms.errors import UsageError
@@ -241,7 +241,7 @@ def test_a_bomb_is_not_decompressed_whole(codec: str) -> None:
     data = content[position + 1 : -16]
     tracemalloc.start()
     try:
-        with pytest.raises(TooLarge):
+        with pytest.raises(BlockTooLarge):
             decompress(codec, data, 4 << 20)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
