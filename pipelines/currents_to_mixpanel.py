@@ -259,7 +259,7 @@ def _command(options: Options) -> str:
     words = ["currents-to-mixpanel", "--input", ",".join(options.inputs)]
     plain = Settings(now=options.settings.now)
     for name, value in vars(options.settings).items():
-        if name in ("read_whole_rows", "read_until", "hash_key_seal") or (
+        if name in ("read_whole_rows", "read_until", "hash_key_seal", "suppress_digest") or (
             value == getattr(plain, name) and not (name == "now" and options.now_given)
         ):
             continue

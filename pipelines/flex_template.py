@@ -100,7 +100,7 @@ def _pattern(action: argparse.Action) -> str:
         return _SWITCH
     if action.choices is not None:
         return f"({'|'.join(re.escape(str(choice)) for choice in action.choices)})"
-    if action.dest == "truth":
+    if action.dest in ("truth", "suppress"):
         return _PLACE
     if action.dest == "hash_key_file":
         return rf"({_PLACE}|projects/[^/\s]+/secrets/[\w-]+(/versions/\w+)?)"

@@ -87,7 +87,7 @@ class _FormatUnit(beam.DoFn):
         largest = self._settings.max_block_mb << 20
         reader = UnitReader(inputs.unit, inputs.checksums, self._plan.read_concurrency, largest, progress.reading)
         names = [file.name for file in inputs.unit.files]
-        formatter = UnitFormatter(names, inputs.answers, self._settings, inputs.crowd)
+        formatter = UnitFormatter(names, inputs.answers, self._settings, inputs.crowd, inputs.suppressed)
         seen = np.zeros(inputs.row_count, bool)
         repeats = np.zeros(inputs.row_count, bool)
         repeats[inputs.drop] = True

@@ -25,8 +25,9 @@ from transforms.messages.elements import FILE, Keyed, Meter, bodies, tagged
 from transforms.messages.told import cut, to_shard, to_unit
 from transforms.output.publication import publish_file
 from transforms.privacy.identities import veiled, veiled_figures, veiled_workspaces
+from transforms.privacy.suppression import suppressed_persons
 from transforms.privacy.veil import veil_of
-from transforms.settings import DROP, Plan, Settings
+from transforms.settings import Plan, Settings
 from transforms.stores.store import store_for
 from transforms.telemetry import progress
 from transforms.telemetry.tally import Tally
@@ -84,7 +85,7 @@ class _Resolve(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
         meter = Meter("resolve")
         settings = self._settings
-        gathered = Gathered(bodies(element[1], meter), keep_externals=settings.crowd_ids == DROP)
+        gathered = Gathered(bodies(element[1], meter), keep_externals=settings.asks_externals)
         workspaces = dict(sorted(gathered.workspaces.items())[:WORKSPACES_KEPT])
         veil = veil_of(settings)
         if len(workspaces) > 1 and not settings.mixed_workspaces:
@@ -120,8 +121,13 @@ class _Resolve(beam.DoFn):
             paths += 1
             written = publish_file(self._output, path, data, rows)
             yield TaggedOutput(ResolveIdentities.FILES, (0, tagged(FILE, written.to_bytes())))
-        lines = ProfileLines(resolution, place[gathered.deleted])
-        crowd = CrowdLines(gathered.externals(), resolution.dropped) if settings.crowd_ids == DROP else None
+        suppressed = suppressed_persons(settings, resolution)
+        lines = ProfileLines(resolution, place[gathered.deleted], None if suppressed is None else suppressed.profiles)
+        crowd = None
+        if settings.asks_externals:
+            crowd = CrowdLines(
+                gathered.externals(), resolution.dropped, None if suppressed is None else suppressed.known_users
+            )
         ids = resolution.graph.size
         del resolution
         for number in sorted(gathered.told):

@@ -57,6 +57,8 @@ class Settings:
     hash_key_seal: str | None = None  # not a flag: a digest of the key's digest, where there is anything to hash
     unknown_fields: str = _one_of(SEND, WITHHOLD)
     raw_rejects: bool = False
+    suppress: str | None = None  # a file of ids
+    suppress_digest: str | None = None  # not a flag: of the ids in it
     # Not a flag: set for a second attempt, in which pass 1 reads all columns, as pass 2 does.
     read_whole_rows: bool = False
 
@@ -68,6 +70,11 @@ class Settings:
         """The words that a setting can be; none where it is not one of a few."""
         found: tuple[str, ...] = cls.__dataclass_fields__[name].metadata.get("choices", ())
         return found
+
+    @property
+    def asks_externals(self) -> bool:
+        """Whether units must be told about external ids of rows, beside what they are told about Braze profiles."""
+        return self.crowd_ids == DROP or self.suppress is not None
 
     def valid_times(self, times: np.ndarray) -> np.ndarray:
         """Which times (UNIX seconds, 0 for none) Mixpanel takes; the rows of others are rejects, and no evidence."""

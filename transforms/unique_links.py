@@ -26,7 +26,7 @@ from transforms.messages.elements import (
     numbered,
     tagged,
 )
-from transforms.settings import DROP, Settings
+from transforms.settings import Settings
 
 _NUMBERS_AN_ELEMENT = 1_000_000
 
@@ -68,14 +68,14 @@ class _UniqueLinks(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Keyed | TaggedOutput]:
         shard, meter = element[0], Meter("unique_links")
-        drops = self._settings.crowd_ids == DROP
-        gathered = Gathered(bodies(element[1], meter), keep_externals=drops)
+        asks = self._settings.asks_externals
+        gathered = Gathered(bodies(element[1], meter), keep_externals=asks)
         for unit in sorted(gathered.told):
             asked = gathered.numbers[unit][USER_ID][: gathered.told[unit]]
             for at, block in _packed(asked):
                 body = numbered(unit, numbered(gathered.begins[unit] + at, block))
                 yield TaggedOutput(UniqueLinks.ASKED, (shard, meter.sent(tagged(ASKED, body))))
-            for _, block in _packed(gathered.externals_of(unit)) if drops else ():
+            for _, block in _packed(gathered.externals_of(unit)) if asks else ():
                 body = tagged(ASKED_EXTERNALS, numbered(unit, block))
                 yield TaggedOutput(UniqueLinks.ASKED, (shard, meter.sent(body)))
         for part in pack_source(shard, gathered.source()):

@@ -225,5 +225,6 @@ def shown_flags(options: Options) -> dict[str, Any]:
     settings, where = shown.pop("settings"), shown.pop("submission")
     shown |= {"runner": where["runner"], "no_wait": where["no_wait"], **where["given"]}
     del settings["read_until"]  # not a flag: it stands beside what it leaves out
-    del settings["hash_key_seal"]  # not a flag, and nothing that a key may be tried against is shown
+    for name in ("hash_key_seal", "suppress_digest"):  # not flags, and nothing that a key may be tried against is shown
+        del settings[name]
     return {key: list(v) if isinstance(v, tuple) else v for key, v in {**shown, **settings}.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from transforms.errors import CredentialsError, StoreError, StoreUnavailable, UsageError
 from transforms.privacy.hash_key import VARIABLE, is_secret_name, read_key
 from transforms.privacy.rules import DROP, HASH, checked, lines_of
+from transforms.privacy.suppression import read_suppressed
 from transforms.settings import Settings
 from transforms.stores.places import place
 from transforms.stores.store import store_for
@@ -37,6 +38,10 @@ def add_to(flags: argparse.ArgumentParser) -> None:
         help="event types and columns that the catalogue lacks (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
+        "--suppress", metavar="FILE",
+        help="persons who stay out: a file in any store with an id a line, behind user_id: or external_user_id:",
+    )  # fmt: skip
+    group.add_argument(
         "--raw_rejects", action="store_true", help="keep rejected rows as they are, whatever the rules say"
     )
 
@@ -44,7 +49,8 @@ def add_to(flags: argparse.ArgumentParser) -> None:
 def places(given: argparse.Namespace) -> list[tuple[str, str]]:
     """The paths that workers read, each with its flag."""
     key = given.hash_key_file
-    return [] if key is None or is_secret_name(key) else [("--hash_key_file", place(key))]
+    found = [] if key is None or is_secret_name(key) else [("--hash_key_file", place(key))]
+    return [*found, ("--suppress", place(given.suppress))] if given.suppress is not None else found
 
 
 def privacy_settings(given: argparse.Namespace, local: bool) -> dict[str, Any]:
@@ -60,6 +66,9 @@ def privacy_settings(given: argparse.Namespace, local: bool) -> dict[str, Any]:
         "unknown_fields": given.unknown_fields,
         "raw_rejects": given.raw_rejects,
     }
+    if given.suppress is not None:
+        path = _absolute(given.suppress)
+        found |= {"suppress": path, "suppress_digest": read_suppressed(path).digest}
     if not found[HASH]:
         if given.hash_key_file is not None:
             raise UsageError("--hash_key_file is for --hash, and nothing is hashed: leave one out or give the other")
@@ -71,9 +80,13 @@ def privacy_settings(given: argparse.Namespace, local: bool) -> dict[str, Any]:
             "--hash_key_file, as a path in a store or projects/PROJECT/secrets/SECRET"
         )
     if key is not None and not is_secret_name(key):
-        key = place(key)
-        key = key if "://" in key else os.path.abspath(key)
+        key = _absolute(key)
     return {**found, "hash_key_file": key, "hash_key_seal": read_key(key, os.environ).seal}
+
+
+def _absolute(text: str) -> str:
+    path = place(text)
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _rules(flag: str, text: str | None) -> tuple[str, ...]:

@@ -162,6 +162,7 @@ def run(
     drop: Sequence[str] = (),
     hash: Sequence[str] = (),
     unknown_fields: str = "send",
+    suppress: Sequence[str] = (),
     hash_key: bytes = b"a key of the tests",
 ) -> Expected:
     """What the job must publish for these files under these flags."""
@@ -247,10 +248,25 @@ def run(
         elif kind in ("events", "profile_updates", "deletions"):
             expected.broken[row.event_type].update(row.broken)
 
+    listed: set[Node] = {(line.partition(":")[0], line.partition(":")[2]) for line in suppress}
+    suppressed_clusters = {identities.cluster[node] for node in listed & identities.cluster.keys()}
+    suppressed_clusters |= {node[1] for node in listed if node[0] == EXTERNAL}
+
+    def is_suppressed(row: Row) -> bool:
+        own, profile = row.usable(EXTERNAL), row.usable(USER)
+        if own and (own in suppressed_clusters or (EXTERNAL, own) in listed):
+            return True
+        return profile is not None and identities.cluster.get((USER, profile)) in suppressed_clusters
+
     seen: set[tuple[str, str | bytes]] = set()
     left, deletion_rows = [], []
     for row in rows:
-        if not (row.record.get("id") or "").strip():
+        if suppress and row.event_type != catalog.USER_DELETE_REQUEST and is_suppressed(row):
+            count(row, "withheld", "suppressed")
+            # Its id is seen all the same: it may be the row that others repeat.
+            if (row.record.get("id") or "").strip() and row.is_evidence(now):
+                seen.add(repeat_key(row))
+        elif not (row.record.get("id") or "").strip():
             count(row, "rejects", "missing_id")
         elif row.broken & {"id", USER, EXTERNAL, "device_id", "orphaned_by_id"} or (
             row.event_type == catalog.CUSTOM_EVENT and "name" in row.broken

@@ -23,6 +23,7 @@ from tests.repository.packaging_metadata import project
 from tests.servers.tools import require_module
 from transforms.errors import UsageError
 from transforms.privacy.hash_key import HashKey
+from transforms.privacy.suppression import Suppressed
 
 DEPLOY = ROOT / "deploy" / "dataflow"
 IMAGE = "europe-west3-docker.pkg.dev/project/repository/currents-to-mixpanel:1"
@@ -74,6 +75,7 @@ SAMPLES = {
         ("key", "/run/key", "projects/p/s", ""),
     ),
     "unknown_fields": (("send", "withhold"), ("drop", "")),
+    "suppress": (("gs://a/ids",), ("ids", "")),
     "raw_rejects": SWITCH,
     "id_merge": (("simplified", "native", "none"), ("complicated", "")),
     "device_links": (("next", "sole", "first", "none"), ("last", "")),
@@ -124,6 +126,7 @@ def test_flags_of_one_machine_and_of_the_launcher_are_no_parameters() -> None:
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda found: str(found["name"]))
 def test_a_pattern_takes_what_the_command_takes(parameter: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privacy_flags, "read_key", lambda *_: HashKey(b"from no store"))
+    monkeypatch.setattr(privacy_flags, "read_suppressed", lambda _: Suppressed((), ()))
     name = parameter["name"]
     assert name in SAMPLES, f"{name} is new: give SAMPLES values that it takes and values that it does not"
     good, bad = SAMPLES[name]

@@ -59,6 +59,16 @@ CASES: list[tuple[int, dict[str, Any]]] = [
             "id_merge": "native",
         },
     ),
+    (26, {"suppress": ("external_user_id:same-string", "external_user_id:10", "user_id:5f0c1e2a9d3b4c5d6e7f8004")}),
+    (
+        27,
+        {
+            "suppress": ("external_user_id:10", "user_id:5f0c1e2a9d3b4c5d6e7f8003", "user_id:same-string"),
+            "deleted_users": "send",
+            "crowd_ids": "drop",
+            "max_profiles_per_known_user": 1,
+        },
+    ),
     (11, {"id_merge": "native", "native_since": NOW - 3600, "users_share": 0.7, "device_links": "none"}),
 ]
 CODECS = ("null", "deflate", "snappy", "zstandard", "bzip2", "xz")
@@ -73,7 +83,12 @@ def test_a_run_publishes_what_the_oracle_expects(
     export = random_export(seed)
     write_export(export, tmp_path / "in", codec=CODECS[seed % len(CODECS)])
 
-    assert run_in_process(tmp_path / "in", tmp_path / "out", *ALWAYS, *flags(**policy)) == 0
+    given = dict(policy)
+    if "suppress" in given:
+        (tmp_path / "ids").write_text("\n".join(given["suppress"]), "utf-8")
+        given["suppress"] = tmp_path / "ids"
+
+    assert run_in_process(tmp_path / "in", tmp_path / "out", *ALWAYS, *flags(**given)) == 0
 
     actual = read_output(tmp_path / "out")
     compare(actual, oracle.run(export, now=NOW, **policy))

@@ -23,7 +23,7 @@ from transforms.currents.unit_reader import Rows, UnitReader
 from transforms.evidence.ids import EXTERNAL_USER_ID, USER_ID, given, usable
 from transforms.evidence.links import NO_PROFILE, UnitLinks, split
 from transforms.evidence.sources import ASKED, Source, by_profile, pack_source
-from transforms.settings import DROP, Settings
+from transforms.settings import Settings
 from transforms.telemetry.tally import SHOWN, shown
 
 COLUMNS = (
@@ -44,7 +44,7 @@ class UnitEvidence:
     Attributes:
         parts: what the unit says of ids as a ``Source``, in parts by the shard of its profiles.
         profile: of each row its profile, by the number under which the unit will be told about it, or ``NO_PROFILE``.
-        told: of how many profiles it must be told; ``externals`` of how many external ids, where crowd ids are dropped.
+        told: of how many profiles it must be told; ``externals`` of how many external ids, where it asks for them.
         keys: event-id keys by shard; ``key_count`` of them.
         row_count: rows by the block headers; ``rows`` those that were decoded.
     """
@@ -83,10 +83,12 @@ def gather(
         evidence &= ~broken_ids(rows.broken, count)
         valid = given(rows.table["id"])
         _add(links, rows, evidence, valid)
-        if settings.crowd_ids == DROP and rows.event_type == catalog.USER_ORPHAN:
+        external = _column(rows.table, "external_user_id") if settings.asks_externals else None
+        if external is not None and settings.suppress is not None:
+            asked.append(external.unique())  # whoever a row names, with a profile or without
+        elif external is not None and rows.event_type == catalog.USER_ORPHAN:
             # They make no link, but their rows may be sent.
-            external = _column(rows.table, "external_user_id")
-            asked += [external.filter(pa.array(evidence)).unique()] if external is not None else []
+            asked.append(external.filter(pa.array(evidence)).unique())
         pairs, _ = keys(rows.event_type, rows.table["id"])
         # A row that is a reject for its event's name says who is who, and no row is a repeat of it.
         named = ~broken_names(rows.event_type, rows.broken, count)
@@ -103,7 +105,7 @@ def gather(
         parts=parts,
         profile=np.append(number.astype(np.uint32), NO_PROFILE)[np.minimum(ids.profile, told)],
         told=told,
-        externals=asked_in if settings.crowd_ids == DROP else 0,
+        externals=asked_in if settings.asks_externals else 0,
         keys=list(_key_blocks(key_parts, reader.row_count, key_shards)),
         key_count=sum(int(valid.sum()) for _, valid, _ in key_parts),
         row_count=reader.row_count,

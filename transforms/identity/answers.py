@@ -25,12 +25,19 @@ ANSWERS = pa.schema(
         pa.field("via", pa.int8(), False),  # the position in ``VIA``
         pa.field("deleted", pa.bool_(), False),
         pa.field("whole_person", pa.bool_(), False),
+        pa.field("suppressed", pa.bool_(), False),
         pa.field("person", pa.uint64(), False),  # ``hashing.person_hash`` of who the profile is
     ]
 )
 
-CROWD_IDS = pa.schema([pa.field("number", pa.uint32(), False), pa.field("id", pa.string(), False)])
-"""External ids that were dropped, by their number among those that a source names."""
+CROWD_IDS = pa.schema(
+    [
+        pa.field("number", pa.uint32(), False),
+        pa.field("id", pa.string(), False),
+        pa.field("suppressed", pa.bool_(), False),
+    ]
+)
+"""External ids that were dropped, and those of suppressed persons, by their number among those that a source names."""
 
 
 def identity_files(resolution: Resolution) -> Iterator[tuple[str, bytes, int]]:
@@ -51,8 +58,9 @@ def identity_files(resolution: Resolution) -> Iterator[tuple[str, bytes, int]]:
 class ProfileLines:
     """What there is to say of each profile, by its number in the graph: a line of ``ANSWERS`` each."""
 
-    def __init__(self, resolution: Resolution, deleted: np.ndarray) -> None:
-        """``deleted``: the deleted profiles, counted from the first profile.
+    def __init__(self, resolution: Resolution, deleted: np.ndarray, suppressed: np.ndarray | None = None) -> None:
+        """``deleted``: the deleted profiles, counted from the first profile; ``suppressed``: whether each is to stay
+        out (bool).
 
         A person is whole in the deletions if every profile of its known user was deleted; a profile without a known
         user is a person of its own.
@@ -65,6 +73,7 @@ class ProfileLines:
         self._user = np.where(has_user, known - graph.first[EXTERNAL_USER_ID], -1).astype(np.int32)
         self._deleted = np.zeros(end - begin, bool)
         self._deleted[deleted] = True
+        self._suppressed = np.zeros(end - begin, bool) if suppressed is None else suppressed
         survives = np.zeros(len(self._users) + 1, bool)
         survives[self._user[~self._deleted & has_user]] = True
         self._whole = ~(survives[self._user] & has_user)
@@ -79,21 +88,31 @@ class ProfileLines:
             user = self._user[rows]
             columns = [
                 self._users.take(pa.array(np.maximum(user, 0), mask=user < 0)).cast(pa.string()),
-                *(pa.array(values[rows]) for values in (self._via, self._deleted, self._whole, self._person)),
+                *(
+                    pa.array(values[rows])
+                    for values in (self._via, self._deleted, self._whole, self._suppressed, self._person)
+                ),
             ]
             yield begin, pa.Table.from_arrays(columns, schema=ANSWERS)
 
 
 class CrowdLines:
-    """Which external ids were dropped, for sources that know them by numbers."""
+    """Which external ids were dropped, or are suppressed persons', for sources that know them by numbers."""
 
-    def __init__(self, externals: pa.Array, dropped: pa.Array) -> None:
+    def __init__(self, externals: pa.Array, dropped: pa.Array, suppressed: pa.Array | None = None) -> None:
         self._externals = externals
-        found = pc.is_in(externals, value_set=dropped.cast(externals.type))
-        self._is_dropped = found.to_numpy(zero_copy_only=False)
+        self._is_dropped = _is_in(externals, dropped)
+        none = np.zeros(len(externals), bool)
+        self._is_suppressed = none if suppressed is None else _is_in(externals, suppressed) & ~self._is_dropped
 
     def of(self, externals: np.ndarray) -> pa.Table:
         """``CROWD_IDS`` of a source's external ids, by their numbers in all."""
-        places = np.flatnonzero(self._is_dropped[externals])
+        places = np.flatnonzero((self._is_dropped | self._is_suppressed)[externals])
         ids = array(self._externals.take(pa.array(externals[places]))).cast(pa.string())
-        return pa.Table.from_arrays([pa.array(places.astype(np.uint32)), ids], schema=CROWD_IDS)
+        suppressed = pa.array(self._is_suppressed[externals[places]])
+        return pa.Table.from_arrays([pa.array(places.astype(np.uint32)), ids, suppressed], schema=CROWD_IDS)
+
+
+def _is_in(values: pa.Array, asked: pa.Array) -> np.ndarray:
+    found: np.ndarray = pc.is_in(values, value_set=asked.cast(values.type)).to_numpy(zero_copy_only=False)
+    return found

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.arrow.columns import array
 from transforms.currents.paths import Unit
 from transforms.currents.repeats import unpack_answer
 from transforms.errors import AccountingError
 from transforms.evidence.links import unpack
-from transforms.identity.answers import ANSWERS
+from transforms.identity.answers import ANSWERS, CROWD_IDS
 from transforms.messages.elements import (
     ANSWER,
     DROPPED,
@@ -39,6 +40,7 @@ class UnitInputs:
     answers: pa.Table
     profile: np.ndarray
     crowd: pa.Array
+    suppressed: pa.Array
     drop: np.ndarray
     kept_for: np.ndarray
 
@@ -48,7 +50,7 @@ class UnitInputs:
         externals = keys = 0
         answers: list[tuple[int, pa.Table]] = []
         profiles: list[tuple[int, np.ndarray]] = []
-        crowd: list[pa.Array] = []
+        told_externals = [CROWD_IDS.empty_table()]
         drops, kept = [], []
         for element in parts:
             tag, body = untagged(meter.received(element))
@@ -62,7 +64,7 @@ class UnitInputs:
             elif tag == DROPPED:
                 externals += count
                 if block:
-                    crowd.append(array(unpack(block)["id"]))
+                    told_externals.append(unpack(block))
             elif tag == REPEATS:
                 keys += count
                 drop, kept_for = unpack_answer(block)
@@ -77,6 +79,7 @@ class UnitInputs:
                 f"the profiles of {row_count} rows, where it asked {head}: "
                 "the runner lost or doubled elements; run again, or on another runner"
             )
+        said = pa.concat_tables(told_externals)
         nothing = np.zeros(0, np.int64)
         return cls(
             unit=Unit.from_bytes(unit_bytes),
@@ -85,7 +88,8 @@ class UnitInputs:
             rows=head["rows"],
             answers=pa.concat_tables([ANSWERS.empty_table(), *(table for _, table in answers)]).combine_chunks(),
             profile=np.concatenate([np.zeros(0, np.uint32), *(numbers for _, numbers in profiles)]),
-            crowd=array(pa.chunked_array(crowd, pa.string())),
+            crowd=array(said.filter(pc.invert(said["suppressed"]))["id"]),
+            suppressed=array(said.filter(said["suppressed"])["id"]),
             drop=np.concatenate([nothing, *drops]),
             kept_for=np.concatenate([nothing, *kept]),
         )

@@ -27,6 +27,7 @@ class Persons:
         profile: the row's usable Braze profile id, or null.
         user: the known user the row belongs to, or null.
         device: the profile id as ``$device_id``: null where the profile belongs to another known user.
+        suppressed: whether the row names a person, by its profile or its own id, who is to stay out of every run.
         via, deleted, whole_person: what the resolver said of the profile.
         by_connector: whether Braze's own connector sends a row with such an external id, and Mixpanel takes it.
         left_out: not by row: the external ids that are not known users, as ``OwnIds.left_out``.
@@ -40,6 +41,7 @@ class Persons:
     via: np.ndarray
     deleted: np.ndarray
     whole_person: np.ndarray
+    suppressed: np.ndarray
     by_connector: np.ndarray
     left_out: dict[str, dict[str, int]]
     is_profiles: np.ndarray
@@ -49,18 +51,27 @@ class Persons:
 class Profiles:
     """What a unit was told about its profiles."""
 
-    def __init__(self, answers: pa.Table, no_id: tuple[str, ...] = (), crowd: pa.Array | None = None) -> None:
+    def __init__(
+        self,
+        answers: pa.Table,
+        no_id: tuple[str, ...] = (),
+        crowd: pa.Array | None = None,
+        suppressed: pa.Array | None = None,
+    ) -> None:
         """``answers``: ``ANSWERS`` in the order of the profiles' numbers; ``no_id``: more words for nobody; ``crowd``:
-        the external ids that were dropped as many profiles' (see ``own_ids``).
+        the external ids that were dropped as many profiles' (see ``own_ids``); ``suppressed``: those of persons who
+        are to stay out.
         """
         self._no_id = no_id
         self._crowd = crowd
         self._nobody = np.uint32(answers.num_rows)  # one line more, for rows of no profile
         self._known = pa.concat_arrays([array(answers["known_user"]).cast(pa.string()), pa.nulls(1, pa.string())])
-        self._via, self._deleted, self._whole, self._person = (
+        self._suppressed_users = suppressed if suppressed is not None and len(suppressed) else None
+        self._via, self._deleted, self._whole, self._suppressed, self._person = (
             np.append(answers[name].to_numpy(), nothing)
             for name, nothing in (
-                ("via", np.int8(0)), ("deleted", False), ("whole_person", True), ("person", np.uint64(0)),
+                ("via", np.int8(0)), ("deleted", False), ("whole_person", True), ("suppressed", False),
+                ("person", np.uint64(0)),
             )
         )  # fmt: skip
 
@@ -77,8 +88,15 @@ class Profiles:
         )
         return Persons(
             own, names, pc.coalesce(own, known), device, self._via[line], self._deleted[line], self._whole[line],
+            self._stays_out(own, self._suppressed[line]),
             by_connector, left_out, is_profiles, self._person[line],
         )  # fmt: skip
+
+    def _stays_out(self, own: pa.Array, by_profile: np.ndarray) -> np.ndarray:
+        if self._suppressed_users is None:
+            return by_profile
+        users = self._suppressed_users.cast(own.type)
+        return by_profile | np.asarray(pc.is_in(own, value_set=users))
 
     def _own(
         self, external_user_id: pa.Array, known: pa.Array

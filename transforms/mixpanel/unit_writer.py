@@ -49,11 +49,16 @@ class UnitFormatter:
     """Formats the chunks of one unit, in their order, into one ``UnitOutput``."""
 
     def __init__(
-        self, file_names: Sequence[str], answers: pa.Table, settings: Settings, crowd: pa.Array | None = None
+        self,
+        file_names: Sequence[str],
+        answers: pa.Table,
+        settings: Settings,
+        crowd: pa.Array | None = None,
+        suppressed: pa.Array | None = None,
     ) -> None:
         self.output = UnitOutput()
         self._file_names = file_names
-        self._profiles = Profiles(answers, settings.no_id, crowd)
+        self._profiles = Profiles(answers, settings.no_id, crowd, suppressed)
         self._settings = settings
         self._leaving = Leaving(settings)
 
@@ -318,6 +323,7 @@ class UnitFormatter:
 def _filtered(who: Persons, mask: pa.Array, chosen: np.ndarray) -> Persons:
     return Persons(
         who.own.filter(mask), who.profile.filter(mask), who.user.filter(mask), who.device.filter(mask),
-        who.via[chosen], who.deleted[chosen], who.whole_person[chosen], who.by_connector[chosen], who.left_out,
+        who.via[chosen], who.deleted[chosen], who.whole_person[chosen], who.suppressed[chosen],
+        who.by_connector[chosen], who.left_out,
         who.is_profiles[chosen], who.person[chosen],
     )  # fmt: skip

@@ -26,8 +26,10 @@ from transforms.stores.store import is_temporary, join, patient, store_for
 FORMAT = 1
 # Settings that decide whether a run is published and not what it holds: who loosens one goes on with the same folder.
 # What ``read_until`` leaves out shows in the digest of the files.
-# Where the key of the hashes is does not matter: its seal is among what shapes the output.
-_GUARDS = frozenset({"max_reject_share", "mixed_workspaces", "read_whole_rows", "read_until", "hash_key_file"})
+# Where the key of the hashes and the ids to suppress are does not matter: what shapes the output are their digests.
+_GUARDS = frozenset(
+    {"max_reject_share", "mixed_workspaces", "read_whole_rows", "read_until", "hash_key_file", "suppress"}
+)
 _FAILED = "failed"  # in a claim: true where the run failed and its folder is free
 _CLEARING = "clearing"  # in a claim: a text of its own while its run removes what was there before
 _WHOLE_ROWS = "read_whole_rows"  # in a claim: true where pass 1 reads whole rows, whose evidence may be another

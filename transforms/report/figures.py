@@ -13,7 +13,7 @@ from transforms.currents import catalog
 from transforms.errors import AccountingError
 from transforms.messages.elements import process_key
 from transforms.output.publication import Written, finish
-from transforms.report import file_gaps, not_read
+from transforms.report import file_gaps, not_read, what_leaves
 from transforms.report.identity_warnings import counted, identity_warnings
 from transforms.report.page import render
 from transforms.report.policies import in_order, policy_warnings
@@ -145,6 +145,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
         "files": total["files"],
         "listing": context.listing,
         "coverage": context.coverage,
+        "deletions_known_since": what_leaves.deletions_known_since(context.coverage),
         "units": context.plan.units,
         "type_conflicts": {"files": 0, "examples": [], **total.get("type_conflicts", {})},
         "unknown_types": {
@@ -189,6 +190,7 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         )
     found += not_read.warnings(report.get("listing") or {})
     found += file_gaps.warnings(report.get("coverage") or {})
+    found += what_leaves.warnings(report, flags)
     if flags.get("since") is not None or flags.get("until") is not None:
         found.append(
             "identity has seen only the hours between --since and --until, and files without date=: a device that "

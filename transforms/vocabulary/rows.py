@@ -26,6 +26,7 @@ OUTCOMES = Terms(
 WITHHELD = Terms(
     "a reason to withhold a row",
     __name__,
+    Term("suppressed", "of persons whom `--suppress` names"),
     Term("event_type", "of a type that `--event_types` does not name"),
     Term("unknown_type", "of a type that the catalogue lacks, with `--unknown_fields withhold`"),
     Term("outside_window", "events outside `--events_since` and `--events_until`"),
