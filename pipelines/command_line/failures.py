@@ -14,6 +14,25 @@ _TRACEBACK = "Traceback (most recent call last):\n"
 # The last line of a traceback, with all that its message goes on with.
 _LAST = re.compile(r"^(?:RuntimeError: )?([A-Za-z_][\w.]*)(?:: |\Z)(.*)", re.DOTALL | re.MULTILINE)
 
+# What a machine may refuse anywhere, and the system's words for it as they come through libraries.
+_FORESEEN = {
+    re.compile(r"can't start new thread|pthread_create|Resource temporarily unavailable"): (
+        "this machine gives the run no more threads or processes: raise the limit (ulimit -u and -v, pids.max or the "
+        "process limit of a container), or give --workers 1"
+    ),
+    re.compile(r"MemoryError|[Mm]alloc of size|[Oo]ut of memory|Cannot allocate memory|bad_alloc|realloc of size"): (
+        "this machine has not enough memory for the run: give it more, or --workers 1, or fewer hours at a time "
+        "(--since, --until)"
+    ),
+    re.compile(r"No usable temporary directory"): (
+        "the folder for temporary files is full or cannot be written to: free some of it, or set TMPDIR to another"
+    ),
+    re.compile(r"No space left on device|Disk quota exceeded"): (
+        "the disk is full, or has no room for more names (df, df -i): free some of it, or set TMPDIR to another place"
+    ),
+    re.compile(r"Too many open files"): "raise the limit of open files (ulimit -n)",
+}
+
 
 def worker_lost(status: int | None, reason: str, file: str = "") -> str:
     """What to say of a worker process that ended before its work did: its exit status, minus the signal's number where
@@ -64,6 +83,8 @@ def cause(error: BaseException) -> str:
 
     >>> cause(RuntimeError("a.DataChanged: [currents-to-mixpanel: DataChanged] in/a.avro [while running 'Read']"))
     'in/a.avro'
+    >>> cause(OSError("[Errno 24] Too many open files"))
+    'OSError [Errno 24] Too many open files: raise the limit of open files (ulimit -n)'
     >>> cause(KeyError("color"))
     'KeyError color: a fault of this program; --verbose shows where'
     """
@@ -71,7 +92,11 @@ def cause(error: BaseException) -> str:
     if found is not None and found.message:
         return found.message
     kind, message = _told(error)
-    return f"{kind.removeprefix('builtins.')} {message}".strip() + ": a fault of this program; --verbose shows where"
+    said = f"{kind.removeprefix('builtins.')} {message}".strip()
+    for pattern, cure in _FORESEEN.items():
+        if pattern.search(said):
+            return f"{said}: {cure}"
+    return f"{said}: a fault of this program; --verbose shows where"
 
 
 def _told(error: BaseException) -> tuple[str, str]:

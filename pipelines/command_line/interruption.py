@@ -1,13 +1,14 @@
 """Ctrl-C and SIGTERM, alike on every verb: the command ends within ten seconds, with a status of its own.
 
 Both raise KeyboardInterrupt in the main thread, which gives back what the command holds. A second thread hears of them
-from the system itself (the main thread may be in the middle of a call that hears nothing) and ends a process that takes
-too long.
+too (the main thread may be in the middle of a call that hears nothing) and ends a process that takes too long; where no
+thread gets to run, another process does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -23,6 +24,29 @@ from pipelines.command_line.last_words import last_line, wants_json
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_SECONDS = 8.0
+_LONGER_SECONDS = 1.0
+_HANDS_ON = 9  # the watchdog's descriptor for what it hears
+# Another process, since a call into C may keep the interpreter's lock, and all threads with it, for ever.
+_WATCHDOG = """
+import json, os, select, signal, sys, time
+process, seconds, *said = json.loads(sys.argv[1])
+while heard := os.read(0, 64):
+    try:
+        os.write(9, heard)
+    except OSError:
+        break  # it has ended already
+    if set(heard) & {signal.SIGINT, signal.SIGTERM}:
+        time.sleep(seconds)
+        if os.getppid() != process:
+            break
+        for descriptor, text in said:
+            try:
+                if select.select([], [descriptor], [], 0)[1]:
+                    os.write(descriptor, f"{text}\\n".encode())
+            except OSError:
+                pass
+        os.kill(process, signal.SIGKILL)
+"""
 _WITHOUT_WAITING = frozenset(Status) - {Status.DONE, Status.REFUSED}
 
 
@@ -76,23 +100,46 @@ def _watch(program: str, argv: Sequence[str], counts: Mapping[str, Any]) -> None
     heard, tells = os.pipe()
     os.set_blocking(tells, False)
     signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
+    message = f"interrupted: what was under way did not end within {LAST_SECONDS:g} s; the same command goes on"
+    told = _begin_watchdog(heard, _said(program, argv, counts, message))
 
     def watch() -> None:
-        while not set(os.read(heard, 64)) & set(SIGNALS):
-            continue
+        while not set(heard := os.read(told, 64)) & set(SIGNALS):
+            if not heard:  # somebody killed the watchdog
+                return
         time.sleep(LAST_SECONDS)
-        message = f"interrupted: what was under way did not end within {LAST_SECONDS:g} s; the same command goes on"
         _end(program, argv, counts, message)
 
     threading.Thread(target=watch, name="interruption-watch", daemon=True).start()
 
 
-def _end(program: str, argv: Sequence[str], counts: Mapping[str, Any], message: str) -> NoReturn:
-    """End the process here and now; past its streams, which may be in the middle of a call or wait for a reader."""
+def _begin_watchdog(heard: int, said: Mapping[int, str]) -> int:
+    """Start a process that ends this one where not even a thread gets to run; returns where it hands on the signals."""
+    told, hands_on = os.pipe()
+    words = json.dumps([os.getpid(), LAST_SECONDS + _LONGER_SECONDS, *said.items()])
+    try:
+        os.posix_spawn(
+            sys.executable, [sys.executable, "-I", "-S", "-c", _WATCHDOG, words], os.environ, setsid=True,
+            file_actions=[(os.POSIX_SPAWN_DUP2, heard, 0), (os.POSIX_SPAWN_DUP2, hands_on, _HANDS_ON)],
+        )  # fmt: skip
+    except (OSError, NotImplementedError):  # no more processes, or a system that cannot: the thread has to do
+        return heard
+    os.close(heard)
+    os.close(hands_on)
+    return told
+
+
+def _said(program: str, argv: Sequence[str], counts: Mapping[str, Any], message: str) -> dict[int, str]:
+    """The last words, by the descriptor that they go to."""
     said = {2: f"{program}: {message}"}
     if wants_json(argv):
         said[1] = last_line(Status.INTERRUPTED, counts, message=message)
-    for descriptor, text in said.items():
+    return said
+
+
+def _end(program: str, argv: Sequence[str], counts: Mapping[str, Any], message: str) -> NoReturn:
+    """End the process here and now; past its streams, which may be in the middle of a call or wait for a reader."""
+    for descriptor, text in _said(program, argv, counts, message).items():
         with contextlib.suppress(OSError):
             if select.select([], [descriptor], [], 0)[1]:
                 os.write(descriptor, f"{text}\n".encode())

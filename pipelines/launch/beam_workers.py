@@ -58,7 +58,11 @@ class _WaitingWorkerHandler(GrpcWorkerHandler):
             "CONTROL_API_SERVICE_DESCRIPTOR": _address(self.control_api_service_descriptor()),
             "LOGGING_API_SERVICE_DESCRIPTOR": _address(self.logging_api_service_descriptor()),
             "PIPELINE_OPTIONS": options,
-        })  # fmt: skip
+        }, self._has_contact)  # fmt: skip
+
+    def _has_contact(self) -> bool:
+        # Beam keeps here what the worker sends on its first call.
+        return self.control_conn._input is not None
 
     def stop_worker(self) -> None:
         """It ends by itself, once its channels are closed."""

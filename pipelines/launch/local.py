@@ -24,11 +24,14 @@ from pipelines.launch import allocator
 from pipelines.launch.beam_workers import environment
 from pipelines.launch.block_folder import blocks_kept
 from pipelines.launch.progress_line import Live
+from pipelines.launch.threads import check_threads
 from pipelines.launch.waiting_workers import WaitingWorkers, default_workers
 from transforms.errors import WorkerLost
 from transforms.output.plan_files import Work
 from transforms.report.figures import RunContext
 from transforms.telemetry import progress
+
+_LOOK_SECONDS = 0.2
 
 
 def run_locally(units: Work, context: RunContext, options: Options, waiting: WaitingWorkers) -> None:
@@ -42,6 +45,7 @@ def run_locally(units: Work, context: RunContext, options: Options, waiting: Wai
     workers = min(workers, max(1, len(units)))
     if workers == 1:
         waiting.close()
+    check_threads(workers)
     waiting.lost = None
     allocator.keep_freed()  # before the job's thread, which would get a pool of memory of its own
     with blocks_kept(context.output, verbose=options.verbose), temporary_folder() as folder:
@@ -107,7 +111,11 @@ class _Job:
             previous = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             threading.Thread(target=self._work, name="job", daemon=True).start()
-            while not self._ended.wait(0.2):
+            looked = time.monotonic()
+            while not self._ended.wait(_LOOK_SECONDS):
+                looked, before = time.monotonic(), looked
+                # A machine that slept, or a process that was stopped, has not waited all that time.
+                self._waiting.count_silence(min(looked - before, 5 * _LOOK_SECONDS))
                 if self._interrupted:
                     _end_children()
                     raise KeyboardInterrupt

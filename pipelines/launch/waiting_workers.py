@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pipelines
 
@@ -21,6 +21,8 @@ import pipelines
 _BYTES_FOR_TWO = 256 << 20
 _FORKS = sys.platform == "linux"
 _LAST_SECONDS = 5.0
+CONTACT_SECONDS = 60.0
+"""Of the launcher's own running time, until a worker that was put to work must have called."""
 
 VERBOSE_VARIABLE = "CURRENTS_TO_MIXPANEL_VERBOSE"
 
@@ -55,6 +57,8 @@ class WaitingWorkers:
         self._idle: list[subprocess.Popen[bytes]] = []
         self._listeners: list[threading.Thread] = []
         self._at_work = 0
+        self._silent: list[Callable[[], bool]] = []
+        self._silence = 0.0  # seconds
         self._closed = False
         self.lost: int | None = None
         """The exit status of the first process that ended before its work, minus the signal's number if one did it."""
@@ -66,16 +70,29 @@ class WaitingWorkers:
         while workers > 1 and len(self._idle) < (1 if _FORKS else workers):
             self._start()
 
-    def employ(self, told: Mapping[str, str]) -> None:
-        """Put one worker to work, in this environment with what it is told besides."""
+    def employ(self, told: Mapping[str, str], has_contact: Callable[[], bool]) -> None:
+        """Put one worker to work, in this environment with what it is told besides; it has to make contact soon."""
         with self._changed:
             self._at_work += 1
+            self._silent.append(has_contact)
+            self._silence = 0.0
         self.begin(2)
         server = self._idle[-1] if _FORKS else self._idle.pop()
         assert server.stdin is not None
         with contextlib.suppress(OSError):  # it is gone, which its own thread tells
             server.stdin.write(json.dumps({**os.environ, **told}).encode() + b"\n")
             server.stdin.flush()
+
+    def count_silence(self, seconds: float) -> None:
+        """Take note that so much time went by: a worker that made no contact in a minute of it does not start."""
+        self._silent = [has_contact for has_contact in self._silent if not has_contact()]
+        self._silence = self._silence + seconds if self._silent else 0.0
+        if self._silence > CONTACT_SECONDS and self.lost is None:
+            self.reason = self.reason or (
+                f"it made no contact within {CONTACT_SECONDS:g} s: look whether threads or memory are limited (ulimit "
+                "-u and -v, pids.max), or connections of this machine to itself"
+            )
+            self.lost = 1
 
     def settle(self) -> None:
         """Wait until all that were put to work have ended."""

@@ -84,10 +84,6 @@ def read_container(content: bytes, max_block_bytes: int = MAX_BLOCK_BYTES) -> Co
             content = gzip_file.opened(content, max_block_bytes)
         except gzip_file.GzipError as error:
             return _whole_file("gzip", str(error))
-        if content[:4] != MAGIC:
-            return _whole_file(
-                "gzip", f"the file is a gzip of what begins with {content[:16]!r}: give Avro files, or --skip it"
-            )
     if content[:4] != MAGIC:
         return _whole_file(
             "not_avro",

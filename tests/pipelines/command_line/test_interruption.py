@@ -34,6 +34,8 @@ verb.cli()
 _SLEEP = "say(); time.sleep(600)"
 # A call into C that never looks whether there was a signal.
 _DEAF = "threading.Timer(0.3, say).start(); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+# One that keeps the interpreter's lock too.
+_LOCKED = "import os; os.system('(sleep 0.5; echo there >&2) &'); sum(range(10**15))"
 STEPS = {
     "currents_to_mixpanel": ("survey", ["--input=in", "--output=out"]),
     "deliver": ("open_run", ["--input=in", "--project_id=1", "--region=us"]),
@@ -77,6 +79,18 @@ def test_a_verb_that_does_not_hear_the_signal_is_ended_in_time(module: str, tmp_
     done = interrupted([sys.executable, "-c", driver, *argv, "--json"], signal.SIGTERM, tmp_path)
     assert done.returncode == 130
     assert json.loads(done.stdout)["status"] == "interrupted"
+    assert "did not end within 0.2 s" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", STEPS)
+def test_a_verb_that_lets_no_thread_run_is_ended_by_another_process(module: str, tmp_path: Path) -> None:
+    step, argv = STEPS[module]
+    patch = "import pipelines.command_line.interruption\npipelines.command_line.interruption.LAST_SECONDS = 0.2"
+    driver = _DRIVER.format(module=module, step=step, wait=_LOCKED, patch=patch)
+    done = interrupted([sys.executable, "-c", driver, *argv, "--json"], signal.SIGTERM, tmp_path)
+    assert done.returncode == -signal.SIGKILL
+    assert json.loads(done.stdout)["exit_status"] == 130
     assert "did not end within 0.2 s" in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -67,7 +67,7 @@ def test_a_worker_that_fails_is_told_by_its_status(
     forks: bool, workers: WaitingWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting_workers, "_FORKS", forks)
-    workers.employ({"PIPELINE_OPTIONS": "{}"})  # but no address to work for
+    workers.employ({"PIPELINE_OPTIONS": "{}"}, bool)  # but no address to work for
     wait_for(lambda: workers.lost is not None)
     assert workers.lost == 1
     assert workers.reason == ""
