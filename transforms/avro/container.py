@@ -84,9 +84,15 @@ def read_container(content: bytes, max_block_bytes: int = MAX_BLOCK_BYTES) -> Co
             content = gzip_file.opened(content, max_block_bytes)
         except gzip_file.GzipError as error:
             return _whole_file("gzip", str(error))
+        if content[:4] != MAGIC:
+            return _whole_file(
+                "gzip", f"the file is a gzip of what begins with {content[:16]!r}: give Avro files, or --skip it"
+            )
     if content[:4] != MAGIC:
-        begins = f"the file begins with {content[:16]!r}, not with Avro's {MAGIC!r}"
-        return _whole_file("not_avro", f"{begins}: give Avro files, or --skip it")
+        return _whole_file(
+            "not_avro",
+            f"the file begins with {content[:16]!r}, not with Avro's {MAGIC!r}: give Avro files, or --skip it",
+        )
     try:
         meta, start = read_header(content)
     except TruncatedData:
@@ -100,8 +106,11 @@ def read_container(content: bytes, max_block_bytes: int = MAX_BLOCK_BYTES) -> Co
     if isinstance(schema, SchemaError):
         return _whole_file(schema.reason, str(schema), count_rows(content, start)[0])
     if codec not in CODECS:
-        detail = f"codec [{codec[:40]}] is none of {', '.join(CODECS)}: write the file again with one of them"
-        return _whole_file("codec_unknown", detail, count_rows(content, start)[0])
+        return _whole_file(
+            "codec_unknown",
+            f"codec [{codec[:40]}] is none of {', '.join(CODECS)}: write the file again with one of them",
+            count_rows(content, start)[0],
+        )
     walk = _Walk(content, start, schema, codec, max_block_bytes)
     walk.run()
     return Container(schema, tuple(walk.blocks), tuple(walk.damages), walk.rows, len(content))
