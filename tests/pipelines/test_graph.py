@@ -170,6 +170,7 @@ def test_the_graph_can_be_built_again_from_its_proto(proto: Proto) -> None:
     assert len(again.to_runner_api().components.pcollections) == len(proto.components.pcollections)
 
 
+@pytest.mark.slow
 def test_workers_are_sent_the_package_and_no_session(tmp_path: Path) -> None:
     package = tmp_path / "currents_to_mixpanel-0.1.0-py3-none-any.whl"
     package.write_bytes(b"a package")

@@ -25,6 +25,8 @@ from tests.exports.small_exports import NOW
 from transforms import Plan, RunContext
 from transforms.currents import catalog
 
+pytestmark = pytest.mark.slow
+
 KEY = "the-key-that-no-byte-of-a-run-holds"
 ENVIRONMENT = {"CURRENTS_HASH_KEY": KEY}
 ALWAYS = (f"--now={NOW}", "--max_reject_share=1", "--mixed_workspaces", "--properties=all", "--event_types=*")

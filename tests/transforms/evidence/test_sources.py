@@ -40,6 +40,7 @@ def random_links(seed: int) -> list[Row]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_unique_links_do_not_depend_on_order_or_blocks(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, chance = random_links(seed), random.Random(seed)

@@ -99,6 +99,7 @@ def _left_out(graph: Graph, result: Resolution, policy: str) -> int:
     return len(shared & {row["b"] for row in rows if row["status"] in ("contested", "quarantined")})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(150))
 def test_the_table_says_what_resolving_by_each_policy_gives(seed: int) -> None:
     chance = random.Random(seed)

@@ -127,6 +127,7 @@ def test_names_that_are_not_utf_8_are_refused_with_their_bytes(export: Path) -> 
         place(b"n\xff/in".decode("utf-8", "surrogateescape"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fate", ["deleted", "not UTF-8"])
 def test_a_working_folder_that_cannot_be_named_is_refused_for_relative_paths_alone(
     fate: str, export: Path, tmp_path: Path
@@ -155,6 +156,7 @@ def _again(folder: bytes) -> bytes:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_leaves_no_warning_of_pythons(export: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         done = subprocess.run(
