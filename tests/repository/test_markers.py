@@ -22,6 +22,7 @@ from tests.servers.markers import markers
         ("transforms/test_any.py", ("text",), {"text": "s3"}, set()),
         ("transforms/report/test_any.py", ("browser",), {}, {"browser"}),
         ("clusters/test_any.py", (), {}, {"cluster"}),
+        ("whole_runs/test_any.py", (), {}, {"slow"}),
     ],
 )
 def test_what_a_test_needs_is_told_by_its_folder_and_fixtures(

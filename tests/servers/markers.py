@@ -1,6 +1,6 @@
 """Which tests need more than Python: the markers that follow from a test's folder and fixtures.
 
-``slow`` follows from nothing: it is written in the tests that are.
+Whole runs are ``slow``; elsewhere that follows from nothing, and is written in the tests that are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 EMULATORS = frozenset({"azure", "gcs", "s3"})
 _NAMES_AN_EMULATOR = ("place", "store_emulator")  # fixtures whose parameter does
-_CLUSTERS = Path(__file__).resolve().parents[1] / "clusters"
+_TESTS = Path(__file__).resolve().parents[1]
 
 
 def markers(path: Path, fixtures: Collection[str], parameters: Mapping[str, Any]) -> set[str]:
@@ -20,6 +20,8 @@ def markers(path: Path, fixtures: Collection[str], parameters: Mapping[str, Any]
     found = {"emulator"} if needed & EMULATORS else set()
     if "browser" in needed:
         found.add("browser")
-    if _CLUSTERS in path.parents:
+    if _TESTS / "clusters" in path.parents:
         found.add("cluster")
+    if _TESTS / "whole_runs" in path.parents:
+        found.add("slow")
     return found

@@ -14,8 +14,6 @@ from tests.exports import small_exports
 from tests.exports.small_exports import MARKER, NOW, avro, flipped, path, rows, with_fields, write
 from transforms.evidence import unit_evidence
 
-pytestmark = pytest.mark.slow
-
 GOOD_ROWS = 24
 BROKEN_ROWS = 12  # three blocks of four
 BAD = path("bad")

@@ -14,8 +14,6 @@ import pytest
 from pipelines import currents_to_mixpanel as command
 from tests.commands.several_units import FLAGS, cut_small, published, run, start, write_source
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:

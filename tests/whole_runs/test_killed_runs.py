@@ -18,7 +18,7 @@ from tests.commands.several_units import Source, looks_finished, published, run,
 from tests.servers.tools import lacking
 from transforms.errors import StoreError
 
-pytestmark = [pytest.mark.usefixtures("small_units"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("small_units")
 
 
 _KILL = """

@@ -17,8 +17,6 @@ from tests.exports.small_exports import NOW, OPEN, avro, path, write
 from tests.oracle import whole_job as oracle
 from transforms.errors import UsageError
 
-pytestmark = pytest.mark.slow
-
 Row = dict[str, Any]
 EVERYBODY = "everybody@example.org"
 

@@ -18,8 +18,6 @@ from tests.oracle.mixpanel_rules import check_deletion, check_event, check_profi
 from tests.oracle.mixpanel_simulator import SimplifiedIdMerge, event_key
 from transforms.currents import catalog
 
-pytestmark = pytest.mark.slow
-
 pytest.importorskip(MODULE)
 
 AGENT_EXECUTED = "agentconsole.AgentExecuted"

@@ -10,8 +10,6 @@ import pytest
 
 from tests.commands.whole_run import ROOT
 
-pytestmark = pytest.mark.slow
-
 # Lists a made bucket as a store would, a name at a time: 100 event types, an hour a folder. Prints what it took.
 _PROGRAM = """
 import json, sys, tempfile, time

@@ -17,8 +17,6 @@ from tests.exports.small_exports import NOW
 from tests.oracle.mixpanel_rules import check_event, check_profile
 from transforms.currents import catalog
 
-pytestmark = pytest.mark.slow
-
 PURCHASE = catalog.PURCHASE
 UPDATE = catalog.PROFILE_UPDATE
 SESSION = "users.behaviors.app.SessionStart"
