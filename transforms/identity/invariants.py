@@ -47,7 +47,7 @@ def certify(links: pa.Table, ids: Table) -> None:
     follows: a cluster with a known user is named for it, and so is the ``distinct_id`` of all in it; another one is
     named for its least "type:id", ``distinct_id`` is "$device:" and the profile's id, and a device has none.
 
-    Raises CertificateError unless that is so, and: each id stands once, in order; each end of a link is an id, of the
+    Raises InvariantError unless that is so, and: each id stands once, in order; each end of a link is an id, of the
     type its rank demands; a link between two profiles of the rank of devices names a device that is an id, and no
     other link does; redundant links join one cluster; refused ones join two, of two known users; only links of a
     profile and a device are left out; a cluster has at most one known user, and one accepted link fewer than ids.

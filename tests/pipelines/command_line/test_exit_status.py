@@ -14,6 +14,7 @@ from pipelines import catalog_entry, currents_to_mixpanel, deliver, flex_templat
 from pipelines.command_line.exit_status import Status
 from pipelines.command_line.failures import passes_limit
 from pipelines.sample_export import __main__ as sample_export
+from tests.commands import several_units
 from tests.commands.deliveries import write_run
 from tests.commands.whole_run import ROOT
 from tests.exports.small_exports import NOW, avro, path, rows, write
@@ -140,6 +141,17 @@ def test_a_run_tells_its_counts_where_it_is_published_and_none_where_a_limit_was
     ended = Ended(currents_to_mixpanel.main, argv, capsys)
     assert ended.is_said(Status.REFUSED, "refused")
     assert "holds a finished run" in ended.told["message"]
+
+
+def test_what_a_worker_process_raises_has_its_status_and_no_name_of_ours_in_the_message(tmp_path: Path) -> None:
+    source = several_units.write_source(tmp_path / "in")
+    now = several_units.FLAGS[0]
+    run = several_units.start(source, tmp_path / "out", "--workers=2", "--max_reject_share=0", flags=(now,))
+    said = run.communicate(timeout=120)[1]
+    assert run.returncode == Status.LIMIT, said
+    assert re.match(r"currents-to-mixpanel: \d+\.\d+% of \d+ rows are rejected or lost, more than --max_reject", said)
+    assert "[currents-to-mixpanel" not in said
+    assert "while running" not in said
 
 
 def test_a_message_of_a_limit_is_told_from_one_that_quotes_it() -> None:
