@@ -15,7 +15,7 @@ from tools.write_docs import flag_table
 from transforms.settings import Settings
 
 HERE = ("--input=in", "--output=out")
-NOT_FLAGS = {"read_whole_rows", "read_until", "hash_key_seal"}
+NOT_FLAGS = {"read_whole_rows", "read_until", "hash_key_seal", "suppress_digest"}
 
 
 def shown(name: str) -> tuple[str, str, str]:
