@@ -104,6 +104,7 @@ TAKES_A_CODE: dict[str, tuple[int, Terms[Any]]] = {
     "_whole_file": (0, DAMAGE),
     "_lose": (0, DAMAGE),
     "_note": (0, LIMITS),
+    "notes.add": (0, LIMITS),
 }
 
 
@@ -114,6 +115,7 @@ def test_no_line_of_the_product_gives_a_code_that_nobody_described() -> None:
             if not isinstance(node, ast.Call):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            called = "notes.add" if ast.unparse(node.func).endswith("notes.add") else called
             place, terms = TAKES_A_CODE.get(called, (len(node.args), OUTCOMES))
             given = node.args[place] if place < len(node.args) else None
             if isinstance(given, ast.Constant) and isinstance(given.value, str):
