@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines import PROGRAM
 from pipelines.command_line import options as command_line
 from pipelines.command_line.exit_status import Status
 from pipelines.command_line.failures import cause, failed, needs_whole_rows
@@ -48,7 +49,6 @@ from transforms.report.figures import RunContext
 from transforms.settings import Plan, Settings
 from transforms.stores.store import be_patient, join, store_for
 
-PROGRAM = "currents-to-mixpanel"
 _LAST_SECONDS = 5.0  # that an interrupted run gives a store which does not answer
 _TOO_LATE = "interrupted, but {} was published already"
 FINISHING_SECONDS = 60.0  # that an equal run gets between its sweep and its manifest

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipelines import currents_to_mixpanel
+from pipelines import PROGRAM, currents_to_mixpanel
 from pipelines.command_line import flags
 from pipelines.command_line.exit_status import Status
 from pipelines.command_line.last_words import finish
@@ -141,5 +141,5 @@ def main(launched: Sequence[str]) -> Status:
     try:
         words = arguments(launched)
     except UsageError as error:
-        return finish(currents_to_mixpanel.PROGRAM, launched, Status.REFUSED, counts(None), message=str(error))
+        return finish(PROGRAM, launched, Status.REFUSED, counts(None), message=str(error))
     return currents_to_mixpanel.main(words)

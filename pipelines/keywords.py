@@ -8,6 +8,9 @@ from typing import Any
 
 from pipelines.command_line.flags import parser
 from pipelines.command_line.options import Options, parse
+from transforms.errors import UsageError
+
+_FOR_A_TERMINAL = ("help", "help_runner", "version")
 
 
 def options(**flags: Any) -> Options:
@@ -24,12 +27,17 @@ def options(**flags: Any) -> Options:
 def words_of(flags: Mapping[str, Any]) -> list[str]:
     """The command line of flags by their names.
 
+    Raises:
+        UsageError: a flag only shows something on a terminal.
+
     >>> words_of({"input": ["a/", "b/"], "skip": ["x", "y"], "overwrite": True, "tag": None})
     ['--input=a/,b/', '--skip=x', '--skip=y', '--overwrite']
     """
     repeated = {action.dest for action in parser()._actions if isinstance(action, argparse._AppendAction)}
     words = []
     for name, value in flags.items():
+        if name in _FOR_A_TERMINAL:
+            raise UsageError(f"{name} is for the command line: leave it out")
         if value is None or value is False:
             continue
         if value is True:

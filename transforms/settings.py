@@ -65,6 +65,13 @@ class Settings:
     # Not a flag: without --until, the last full hour before now, up to which files are read by their date=.
     read_until: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a word that a setting cannot be; a command line is refused before."""
+        for name in self.__dataclass_fields__:
+            choices = self.choices(name)
+            if choices and getattr(self, name) not in choices:
+                raise ValueError(f"{name} is [{getattr(self, name)}]; use one of {', '.join(choices)}")
+
     @classmethod
     def choices(cls, name: str) -> tuple[str, ...]:
         """The words that a setting can be; none where it is not one of a few."""

@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
+from pipelines import PROGRAM
 from transforms.errors import UsageError
 from transforms.output.versions import program_version
 
-PROGRAM = "currents-to-mixpanel"
 _WIDEST = 100
 _COLUMN = 36  # where the texts of the help begin
 _LIKE, _MUCH_LIKE = 0.6, 0.8

@@ -7,11 +7,11 @@ from __future__ import annotations
 import difflib
 import sys
 
+from pipelines import PROGRAM
 from pipelines.command_line.exit_status import Status
 from pipelines.command_line.interruption import heed_from_the_start
 from pipelines.command_line.last_words import finish
 
-PROGRAM = "currents-to-mixpanel"
 VERBS = ("run", "deliver", "sample-export", "catalog-entry")
 _SHORT = {"sample": "sample-export", "sample_export": "sample-export", "catalog_entry": "catalog-entry"}
 

@@ -75,6 +75,8 @@ def test_a_run_from_python_returns_what_is_published(tmp_path: Path) -> None:
 def test_what_stops_a_run_from_python_is_an_error_of_the_tree(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean --output"):
         options(input="in", ouput="out")
+    with pytest.raises(UsageError, match="version is for the command line"):
+        options(input="in", output="out", version=True)
     with pytest.raises(UserError, match=r"no \.avro file matches"):
         run(options(input=tmp_path / "nowhere", output=tmp_path / "out"))
     early = [{**row, "time": 5} for row in rows("a", 20)]

@@ -68,6 +68,14 @@ def test_a_command_line_without_flags_gives_the_settings_without_arguments() -> 
     assert dataclasses.replace(found, read_until=None) == Settings(now=1_772_323_200)
 
 
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings) if Settings.choices(field.name)])
+def test_settings_of_a_program_refuse_a_word_that_is_not_a_choice(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} is \[often\]; use one of {Settings.choices(name)[0]}, "):
+        Settings(now=0, **{name: "often"})
+    for choice in Settings.choices(name):
+        assert getattr(Settings(now=0, **{name: choice}), name) == choice
+
+
 def test_each_setting_is_a_flag() -> None:
     names = {action.dest for action in flags.parser()._actions}
     assert {field.name for field in dataclasses.fields(Settings)} - NOT_FLAGS <= names
