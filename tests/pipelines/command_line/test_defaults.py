@@ -70,10 +70,12 @@ def test_a_command_line_without_flags_gives_the_settings_without_arguments() -> 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings) if Settings.choices(field.name)])
 def test_settings_of_a_program_refuse_a_word_that_is_not_a_choice(name: str) -> None:
+    other: dict[str, Any] = {name: "often"}
     with pytest.raises(ValueError, match=rf"{name} is \[often\]; use one of {Settings.choices(name)[0]}, "):
-        dataclasses.replace(Settings(now=0), **{name: "often"})
+        Settings(now=0, **other)
     for choice in Settings.choices(name):
-        assert getattr(dataclasses.replace(Settings(now=0), **{name: choice}), name) == choice
+        given: dict[str, Any] = {name: choice}
+        assert getattr(Settings(now=0, **given), name) == choice
 
 
 def test_each_setting_is_a_flag() -> None:
