@@ -70,10 +70,11 @@ class CodecError(DataError):
 
 
 class BlockTooLarge(CodecError):
-    """A block that holds more than it may; it was not decompressed further than that."""
+    """A block that holds more than it may, or says so; ``opened`` bytes of it were decompressed, and no more."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, opened: int = 0) -> None:
         super().__init__(f"more than {limit} bytes in one block")
+        self.opened = opened
 
 
 class _TrailingBytesError(CodecError):
@@ -106,7 +107,7 @@ def decompress(codec: str, data: bytes, limit: int = MAX_BLOCK_BYTES) -> bytes:
 def _finish(decompressor: Any, data: bytes, limit: int) -> bytes:
     plain: bytes = decompressor.decompress(data, limit + 1)
     if len(plain) > limit:
-        raise BlockTooLarge(limit)
+        raise BlockTooLarge(limit, len(plain))
     if not decompressor.eof:
         raise CodecError("the compressed stream is cut short")
     if decompressor.unused_data:
@@ -166,7 +167,7 @@ def _zstandard(data: bytes, limit: int) -> bytes:
         position += step
         size += len(part)
         if size > limit:
-            raise BlockTooLarge(limit)
+            raise BlockTooLarge(limit, size)
         parts.append(part)
     if not decompressor.eof:
         raise CodecError("the compressed stream is cut short")

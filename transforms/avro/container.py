@@ -282,7 +282,7 @@ class _Walk:
         try:
             plain = self._plain(data)
         except BlockTooLarge as error:
-            self.may_swell -= self.max_block_bytes
+            self.may_swell -= error.opened  # a size that is only declared cost nothing
             self._lose(
                 "block_too_large",
                 f"the block at byte {offset} holds {error}: raise --max_block_mb if the file is to be trusted, "

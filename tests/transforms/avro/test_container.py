@@ -235,6 +235,14 @@ def test_event_types_in_record_names() -> None:
     assert event_type_of("Row") == "Row"
 
 
+def test_a_size_that_a_block_only_declares_costs_the_blocks_behind_it_nothing() -> None:
+    content = avro(codec="zstandard")
+    whole = read_container(content)
+    container = read_container(flipped(content, whole.blocks[2].offset + 7, 208))  # the frame's size in eight bytes
+    assert [damage.reason for damage in container.damages] == ["block_too_large"]
+    assert [block.offset for block in container.blocks] == [b.offset for b in whole.blocks if b.index != 2]
+
+
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_no_byte_makes_it_raise_and_good_blocks_stay(data: st.DataObject) -> None:
