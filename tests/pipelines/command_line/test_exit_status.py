@@ -143,6 +143,7 @@ def test_a_run_tells_its_counts_where_it_is_published_and_none_where_a_limit_was
     assert "holds a finished run" in ended.told["message"]
 
 
+@pytest.mark.slow
 def test_what_a_worker_process_raises_has_its_status_and_no_name_of_ours_in_the_message(tmp_path: Path) -> None:
     source = several_units.write_source(tmp_path / "in")
     now = several_units.FLAGS[0]
