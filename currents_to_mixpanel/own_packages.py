@@ -43,7 +43,8 @@ def take_own_packages() -> None:
     for name in _PACKAGES:
         __import__(name)
     sys.path.remove(_ROOT)  # only the two were to be found so: what is installed there stays behind Python's own
-    sys.path.append(_ROOT)
+    if _ROOT not in sys.path:
+        sys.path.append(_ROOT)
 
 
 def _take_or_refuse() -> None:

@@ -36,6 +36,7 @@ def test_importing_it_loads_neither_beam_nor_arrow_nor_the_packages_beside_it() 
         "print(currents_to_mixpanel.__version__)\n"
         "currents_to_mixpanel.Settings, currents_to_mixpanel.run, currents_to_mixpanel.options\n"
         "assert 'apache_beam' not in sys.modules\n"
+        "assert len(set(sys.path)) == len(sys.path), sys.path\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
