@@ -192,7 +192,7 @@ def test_profile_updates_off_is_a_reason_only_for_known_users() -> None:
     }
 
 
-def test_types_without_a_mixpanel_form() -> None:
+def test_types_without_a_mixpanel_form_are_sent_only_where_they_are_asked_for() -> None:
     agent = ("agentconsole.ToolInvocation", [{"id": "1", "time": T, "agent_id": "x"}])
     assert run(agent).rows["not_exported"] == 1
     asked = run(agent, event_types=["agentconsole.ToolInvocation"], properties="all")

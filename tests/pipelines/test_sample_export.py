@@ -68,7 +68,7 @@ def _digest(root: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def test_same_seed_same_bytes_in_another_process(tmp_path: pathlib.Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: pathlib.Path) -> None:
     sample_export.write_export(tmp_path / "a", seed=3, **SMALL)
     flags = [f"--{name}={value}" for name, value in {**SMALL, "seed": 3, "output": tmp_path / "b"}.items()]
     environment = {**os.environ, "PYTHONHASHSEED": "12"}
@@ -79,7 +79,7 @@ def test_same_seed_same_bytes_in_another_process(tmp_path: pathlib.Path) -> None
     assert _digest(tmp_path / "a") == _digest(tmp_path / "b") != _digest(tmp_path / "c")
 
 
-def test_every_event_type_and_the_counts_of_the_summary(export: Export) -> None:
+def test_an_export_has_every_event_type_and_its_summary_counts_them(export: Export) -> None:
     found = collections.Counter(event_type for _, event_type, _ in export.rows)
     assert found == export.summary.rows_by_type
     assert set(found) == set(catalog.event_types())
@@ -87,7 +87,7 @@ def test_every_event_type_and_the_counts_of_the_summary(export: Export) -> None:
     assert export.summary.files == len({path for path, _, _ in export.rows})
 
 
-def test_both_path_forms_and_older_schemas(export: Export) -> None:
+def test_an_export_has_both_forms_of_paths_and_older_schemas(export: Export) -> None:
     matches = [PATH.fullmatch(path) for path in {path for path, _, _ in export.rows}]
     assert {bool(match["old"]) for match in matches if match} == {True, False}
     assert {match["new"] for match in matches if match} == {None, "version=10/us-01", "version=11/us-01"}
@@ -192,7 +192,7 @@ def _epoch(date: str) -> float:
     return datetime.datetime.strptime(date + "+0000", "%Y-%m-%d-%H%z").timestamp()
 
 
-def test_messages_properties_and_profile_updates(export: Export) -> None:
+def test_messages_properties_and_profile_updates_look_like_those_of_braze(export: Export) -> None:
     assert {row["machine_open"] for row in export.of("users.messages.email.Open")} == {"true", None}
     for _, _, row in export.rows:
         assert row.get("campaign_id") is None or row.get("canvas_id") is None
@@ -221,7 +221,7 @@ def test_activity_in_a_sample_is_skewed_as_among_real_people(export: Export) -> 
 
 
 @pytest.mark.parametrize("codec", sample_export.CODECS)
-def test_one_file_a_day_in_every_codec(tmp_path: pathlib.Path, codec: str) -> None:
+def test_an_export_of_one_file_a_day_can_be_written_in_every_codec(tmp_path: pathlib.Path, codec: str) -> None:
     summary = sample_export.write_export(tmp_path, seed=1, codec=codec, **{**SMALL, "flush_minutes": 0})
     assert summary.files < 3 * len(catalog.event_types()) + 1
     path = next(tmp_path.rglob("*email.Send*/**/*.avro"))

@@ -160,7 +160,7 @@ def options_of(*argv: str) -> str | None:
     return command.inside(found.output, found.inputs)
 
 
-def test_the_hours_of_since_and_until(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_since_and_until_read_the_hours_between_them_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {path(hour, hour=f"2026-02-01-{hour}"): avro(rows(hour)) for hour in ("15", "16", "17", "18")}
     files["loose/undated.avro"] = avro(rows("undated"))
     source = write(tmp_path / "in", files)

@@ -288,7 +288,7 @@ def test_options_reach_beam_as_they_are_given() -> None:
     assert given["setup_file"] == str(ROOT / "setup.py")
 
 
-def test_what_this_command_decides_for_beam() -> None:
+def test_this_command_decides_some_options_for_beam() -> None:
     portable = parsed(PORTABLE, SERVER, "--prepared_workers").submission.argv()
     assert {"--job_server_timeout=30", "--max_cache_memory_usage_mb=64", "--no_save_main_session"} <= set(portable)
     assert not any("prepared_workers" in word for word in portable)

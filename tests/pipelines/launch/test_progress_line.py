@@ -111,7 +111,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_one_line_in_a_terminal_gone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_one_line_that_is_gone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     assert progress_line._columns() == 80

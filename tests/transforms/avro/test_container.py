@@ -142,7 +142,7 @@ def test_a_damaged_marker_in_the_header_costs_nothing_where_the_blocks_agree() -
     assert (only_damage(alone).reason, only_damage(alone).rows_lost) == ("sync_marker", len(ROWS))
 
 
-def test_two_broken_blocks_side_by_side() -> None:
+def test_of_two_broken_blocks_side_by_side_each_is_told_and_no_other_is_lost() -> None:
     content = avro()
     whole = read_container(content)
     content = flipped(flipped(content, whole.blocks[1].offset + 1), whole.blocks[2].offset + 1)

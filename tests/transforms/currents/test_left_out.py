@@ -270,7 +270,7 @@ def test_a_restored_object_of_s3_can_be_read(s3: Emulator, status: dict[str, Any
         assert [entry.archived for entry in store.list(url)] == [archived]
 
 
-def test_the_archive_tier_of_azure(azure: Emulator) -> None:
+def test_objects_in_the_archive_tier_of_azure_are_refused_with_the_cure(azure: Emulator) -> None:
     url = azure.url("in")
     with azure.applied():
         store: Any = store_for(url)

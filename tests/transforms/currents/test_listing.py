@@ -79,7 +79,7 @@ def test_a_glob_lists_no_more_than_what_stands_before_it(bucket: Bucket) -> None
     assert found("gs://b/[odd]") == ["[odd]/z.avro"]  # what exists is no pattern
 
 
-def test_a_whole_bucket_and_a_single_object(bucket: Bucket) -> None:
+def test_a_whole_bucket_or_a_single_object_can_be_read(bucket: Bucket) -> None:
     assert len(found("gs://b")) == len(found("gs://b/")) == 184
     (file,) = discover(["gs://b/in/event_type=a/date=2026-01-01-00/0.avro"])
     assert (file.name, file.event_type) == ("0.avro", "a")

@@ -32,7 +32,7 @@ HOUR = 1_743_526_800  # 2025-04-01T17:00:00Z
         ("event_type=x/date=2025-04-01/a.avro", "x", None),
     ],
 )  # fmt: skip
-def test_type_and_hour_of_a_path(path: str, event_type: str | None, hour: int | None) -> None:
+def test_a_path_tells_its_type_and_its_hour(path: str, event_type: str | None, hour: int | None) -> None:
     assert event_type_of(path) == event_type
     date = date_of(path)
     assert (date.begin if date is not None and date.seconds == paths.HOUR else None) == hour

@@ -219,7 +219,7 @@ def test_a_device_of_too_many_profiles_is_quarantined_under_every_policy() -> No
     assert run(links, "sole", limit=4).figures["made_known"] == {"own": 1, "profile": 0, "device": 3, "none": 0}
 
 
-def test_how_profiles_came_to_their_user() -> None:
+def test_profiles_say_by_which_link_they_came_to_their_user() -> None:
     links = [
         *(Link(0, "own", "u"), Link(1, "merged", "own"), Link(2, "own", "d"), Link(2, "on device", "d")),
         *(Link(1, "behind it", "on device"), Link(1, "x", "y")),
@@ -299,7 +299,7 @@ def test_orphan_cycles_lose_their_weakest_link() -> None:
     ]
 
 
-def test_a_known_user_named_like_an_anonymous_cluster() -> None:
+def test_a_known_user_may_be_named_like_an_anonymous_cluster() -> None:
     resolution = run([Link(0, "p", "user_id:q"), Link(2, "p", "d")], nodes=[(2, "q"), (1, "device_id:x"), (0, "x")])
     assert [tuple(row.values()) for row in resolution.ids.slice().to_pylist()] == [
         ("device_id", "d", "user_id:q", "user_id:q"),

@@ -65,7 +65,9 @@ def test_few_units_stay_in_the_graph(undisturbed: Source, tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("in_files")
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_same_bytes_as_with_units_in_the_graph(workers: int, undisturbed: Source, tmp_path: Path) -> None:
+def test_units_in_files_give_the_same_bytes_as_units_in_the_graph(
+    workers: int, undisturbed: Source, tmp_path: Path
+) -> None:
     source, expected = undisturbed
     put: list[str] = []
     write = plan_files.hand_out
