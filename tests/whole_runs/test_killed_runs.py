@@ -161,7 +161,7 @@ def test_a_write_that_fails_leaves_nothing_that_looks_finished(
         assert run(source, output) == 1
     message = capsys.readouterr().err
     assert message.startswith(f"currents-to-mixpanel: cannot write {output / file}")
-    assert message.endswith("No space left on device\n")
+    assert ": No space left on device: the disk is full, " in message
     assert message.count("\n") == 1
     assert not looks_finished(output)
     assert not list(output.rglob("*.unpublished"))
