@@ -123,7 +123,7 @@ def test_damage_costs_only_what_is_broken(name: str, tmp_path: Path, capsys: pyt
     assert "Damaged files" in page
     assert "bad.avro" in page
     rows_lost = "1 row" if case.rows_lost == 1 else f"{case.rows_lost} rows"
-    assert f"look at    1 damaged file: {rows_lost} known to be lost" in capsys.readouterr().out
+    assert f"warning    1 damaged file: {rows_lost} known to be lost" in capsys.readouterr().out
 
 
 _NOTHING = dict.fromkeys(

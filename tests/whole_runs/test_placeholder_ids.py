@@ -72,7 +72,7 @@ def test_an_external_id_of_another_profiles_form_joins_nobody_and_is_told(
     actual = run(tmp_path, rows)
     assert persons(actual) == {"e1": "$device:p1", "e2": "$device:p9", "e4": "user-7", "e5": ""}
     assert actual.report["identity"]["external_ids_left_out"] == {"anonymous_prefix": {"$device:p9": 2}}
-    assert "look at    2 rows have an external id that begins with $device:" in capsys.readouterr().out
+    assert "warning    2 rows have an external id that begins with $device:" in capsys.readouterr().out
 
 
 def test_a_renamed_external_id_is_told_in_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,9 +80,9 @@ def test_a_renamed_external_id_is_told_in_the_summary(tmp_path: Path, capsys: py
     actual = run(tmp_path, [row(f"e{n}", "p1", own, NOW - 9000 + n) for n, own in enumerate(ids)])
     assert persons(actual) == {"e0": ids[0], "e1": ids[1], "e2": ids[0], "e3": ids[1]}
     said = capsys.readouterr().out
-    assert "look at    1 profile with several external ids over time" in said
+    assert "warning    1 Braze profile had several external ids over time" in said
     assert "[p1]: [old@example.org], then [new@example.org]" in said
-    assert "look at    1 link refused that would have joined two known users, e.g. user_id [p1] with" in said
+    assert "warning    1 link was refused, since each would have joined two known users, e.g. user_id [p1] with" in said
 
 
 def test_what_the_connector_sends_is_left_to_it_whoever_counts_as_nobody_here(tmp_path: Path) -> None:
@@ -115,18 +115,20 @@ def test_a_crowd_id_is_named_and_dropped_when_asked_in_every_unit_and_shard(
     actual = run(tmp_path, *crowd_files(), crowd_ids=crowd_ids, max_profiles_per_known_user=4)
     assert actual.report["units"] == len(crowd_files())
     said, identity, sent = capsys.readouterr().out, actual.report["identity"], persons(actual)
-    assert "1 external id is carried by more profiles than --max_profiles_per_known_user, a placeholder in all " in said
-    assert f"[{EVERYBODY}] by 5 profiles" in said
+    assert (
+        "1 external id is carried by more Braze profiles than --max_profiles_per_known_user, so most likely a " in said
+    )
+    assert f"[{EVERYBODY}] by 5 Braze profiles" in said
     assert identity["crowd_examples"] == [{"external_user_id": EVERYBODY, "profiles": 5}]
     assert sent["x2"] == sent["b1"] == "bob"
     if crowd_ids == "keep":
         assert sent["c0"] == sent["n3"] == sent["x3"] == EVERYBODY
-        assert "with --crowd_ids drop they are not known users" in said
+        assert "all rows under such an id go to one person in Mixpanel; --crowd_ids drop leaves it out" in said
     else:
         assert EVERYBODY not in sent.values()
         assert (sent["c0"], sent["n3"], sent["a2"], sent["x1"]) == ("$device:p0", "$device:p3", "ada", "")
         assert identity["external_ids_left_out"] == {"crowd": {EVERYBODY: 7}}
-        assert "--crowd_ids drop left out it, on 7 rows" in said
+        assert "--crowd_ids drop left it out, on 7 rows" in said
 
 
 def test_a_run_that_drops_a_crowd_is_the_same_with_two_workers(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def _conflicts(conflicts: Mapping[str, Any]) -> str:
     names = ("file", "path_type", "schema_type", "taken_as")
     rows = [[code(example.get(name)) for name in names] for example in conflicts.get("examples") or []]
     told = note(f"{number(conflicts['files'])} files whose path and schema name different event types.")
-    return told + table("Files of two event types", ["File", "By the path", "By the schema", "Taken as"], rows)
+    return told + table("Files of two event types", ["File", "By the path", "By the schema", "Read as"], rows)
 
 
 def _leaves(counts: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -185,22 +185,23 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     damaged = report["damaged"]
     if damaged["files"]:
         found.append(
-            f"{counted(damaged['files'], 'damaged file')}: {counted(damaged['rows_lost'], 'row')} known to be lost, "
-            "and all of the rest is kept; rejects/ says what is wrong with each and how to cure it"
+            f"{counted(damaged['files'], 'damaged file')}: {counted(damaged['rows_lost'], 'row')} known to be lost; "
+            "everything else in them was kept; rejects/ says what is wrong with each file and how to fix it"
         )
     found += not_read.warnings(report.get("listing") or {})
     found += file_gaps.warnings(report.get("coverage") or {})
     found += what_leaves.warnings(report, flags)
     if flags.get("since") is not None or flags.get("until") is not None:
         found.append(
-            "identity has seen only the hours between --since and --until, and files without date=: a device that "
-            "looks unshared there may be shared"
+            "who is who was decided on the hours between --since and --until only, and on files without date=: a "
+            "device with one user in these hours may have others at other times; give the whole history before the "
+            "final import"
         )
     conflicts = report["type_conflicts"]
     if conflicts["files"]:
         named = [
             f"{example['file']} (path {example['path_type']}, schema {example['schema_type']}, "
-            f"taken as {example['taken_as']})"
+            f"read as {example['taken_as']})"
             for example in conflicts["examples"][:FILES_NAMED]
         ]
         more = conflicts["files"] - len(named)
@@ -210,13 +211,19 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         )
     if report["unknown_types"]:
         types = counted(len(report["unknown_types"]), "event type")
-        found.append(f"{types} that the catalogue lacks, sent with all fields as they are: see the report")
+        what = (
+            "withheld by --unknown_fields"
+            if flags.get("unknown_fields") == "withhold"
+            else "sent with all their fields"
+        )
+        found.append(f"{types} newer than this program's catalogue, {what}: see «Unknown event types» in the report")
     beside = _sent_beside_native(report["rows_by_type"])
     if flags.get("native_since") is not None and beside:
         shown = ", ".join(beside[:EXAMPLES]) + (", …" if len(beside) > EXAMPLES else "")
         found.append(
-            f"{counted(len(beside), 'event type')} sent beside the native connector, since no page of Braze's says "
-            f"that it sends them: {shown}; if it does, leave them out with --exclude_events"
+            f"{counted(len(beside), 'event type')} sent beside the native connector, since Braze does not document "
+            f"that the connector sends them: {shown}; if it does, they arrive twice unless --exclude_events leaves "
+            "them out"
         )
     found += _types_left_out(report["limits"]) + identity_warnings(report["identity"], flags)
     return [*found, *policy_warnings(report["identity"])]
@@ -230,8 +237,8 @@ def _types_left_out(limits: dict[str, Any]) -> list[str]:
     columns = sorted(f"{name} of {event_type}" for event_type, names in by_type.items() for name in names)
     more = len(columns) - FILES_NAMED
     return [
-        f"{counted(sum(sum(names.values()) for names in by_type.values()), 'value')} left out, since the type of the "
-        f"column in the file cannot be made Braze's: {', '.join(columns[:FILES_NAMED])}"
+        f"{counted(sum(sum(names.values()) for names in by_type.values()), 'value')} left out, since the type of "
+        f"their column cannot be converted to Braze's: {', '.join(columns[:FILES_NAMED])}"
         f"{f' and {more:,} more' if more > 0 else ''}; export such columns with Braze's types"
     ]
 

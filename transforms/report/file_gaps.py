@@ -24,9 +24,9 @@ def warnings(coverage: Mapping[str, Any]) -> list[str]:
     ]
     more = found - len(named)
     return [
-        f"{found:,} gap{'' if found == 1 else 's'} without files that the usual pace makes unlikely: "
+        f"{found:,} gap{'' if found == 1 else 's'} without files, unlikely at the usual pace of this export: "
         f"{'; '.join(named)}{f'; and {more:,} more' if more else ''}: Braze does not replay what an export missed, so "
-        "see whether Currents stopped then or files were removed"
+        "check whether Currents was stopped then, or files were removed"
     ]
 
 

@@ -16,10 +16,19 @@ def identity_warnings(identity: Mapping[str, Any], flags: Mapping[str, Any]) -> 
     found = []
     contested = identity.get("contested_devices", 0)
     if contested and flags.get("device_links") == "sole":
-        found.append(f"{counted(contested, 'device')} shared by several known users, linking nobody")
+        are = "device is" if contested == 1 else "devices are"
+        found.append(
+            f"{contested:,} {are} shared by several known users, so an anonymous Braze profile on such a device could "
+            "be any of them and stays anonymous: see «Contested devices» in the report; --device_links next decides by "
+            "time instead"
+        )
     if identity.get("quarantined_devices", 0):
-        devices = counted(identity["quarantined_devices"], "device")
-        found.append(f"{devices} with more profiles than --max_profiles_per_device, linking nobody")
+        number = identity["quarantined_devices"]
+        found.append(
+            f"{number:,} {'device was' if number == 1 else 'devices were'} seen with more Braze profiles than "
+            "--max_profiles_per_device, as a till or a test phone is, so nobody is recognised by such a device: see "
+            "«Quarantined devices» in the report; if these are people's own, raise the limit"
+        )
     left_out: Mapping[str, Mapping[str, int]] = identity.get("external_ids_left_out", {})
     found += [*_crowd(identity, left_out.get("crowd", {})), *_anonymous(left_out.get("anonymous_prefix", {}))]
     found += [*_renamed(identity), *_refused(identity)]
@@ -39,17 +48,17 @@ def _crowd(identity: Mapping[str, Any], rows: Mapping[str, int]) -> Iterable[str
     if not number:
         return
     examples = identity["crowd_examples"]
-    named = [f"{_name(example['external_user_id'])} by {example['profiles']:,} profiles" for example in examples]
+    named = [f"{_name(example['external_user_id'])} by {example['profiles']:,} Braze profiles" for example in examples]
     more = f" and {number - len(named):,} more" if number > len(named) else ""
     what = "external id is" if number == 1 else "external ids are"
     ending = (
-        f"--crowd_ids drop left out {'it' if number == 1 else 'them'}, on {counted(sum(rows.values()), 'row')}"
+        f"--crowd_ids drop left {'it' if number == 1 else 'them'} out, on {counted(sum(rows.values()), 'row')}"
         if identity.get("crowd_ids") == "drop"
-        else "with --crowd_ids drop they are not known users"
+        else "all rows under such an id go to one person in Mixpanel; --crowd_ids drop leaves it out"
     )
     yield (
-        f"{number:,} {what} carried by more profiles than --max_profiles_per_known_user, a placeholder in all "
-        f"likelihood: {', '.join(named)}{more}; {ending}"
+        f"{number:,} {what} carried by more Braze profiles than --max_profiles_per_known_user, so most likely a "
+        f"placeholder and not a person: {', '.join(named)}{more}; {ending}"
     )
 
 
@@ -59,7 +68,7 @@ def _anonymous(rows: Mapping[str, int]) -> Iterable[str]:
         yield (
             f"{sum(rows.values()):,} {have} an external id that begins with {ANONYMOUS_PREFIX}, as Mixpanel's own "
             f"anonymous ids do, e.g. {_names(sorted(rows))}: it is not a known user, and each such row goes by its "
-            "profile; the application should not give Braze the distinct_id of a user who is not signed in"
+            "Braze profile; the application should not give Braze the distinct_id of a user who is not signed in"
         )
 
 
@@ -69,9 +78,9 @@ def _renamed(identity: Mapping[str, Any]) -> Iterable[str]:
         example = identity["renamed_examples"][0]
         ids = ", then ".join(map(_name, example["external_user_ids"][:_NAMES]))
         yield (
-            f"{counted(number, 'profile')} with several external ids over time, as after a rename in Braze, e.g. "
-            f"{_name(example['user_id'])}: {ids}; each id stays a person of its own, and rows without an external id "
-            "go to the first"
+            f"{counted(number, 'Braze profile')} had several external ids over time, as after a rename in Braze, e.g. "
+            f"{_name(example['user_id'])}: {ids}; each id is a person of its own in Mixpanel, and the profile's rows "
+            "without an external id go to the first"
         )
 
 
@@ -81,8 +90,9 @@ def _refused(identity: Mapping[str, Any]) -> Iterable[str]:
         example = identity["refused_examples"][0]
         ends = " with ".join(f"{example[f'{end}_type']} {_name(example[end])}" for end in "ab")
         yield (
-            f"{counted(number, 'link')} refused that would have joined two known users, e.g. {ends}: "
-            f"{' and '.join(map(_name, example['known_users']))}; identities/links has all of them"
+            f"{number:,} {'link was' if number == 1 else 'links were'} refused, since each would have joined two known "
+            f"users, e.g. {ends}: {' and '.join(map(_name, example['known_users']))} stay two persons; "
+            "identities/links has every such link, with status refused"
         )
 
 

@@ -27,39 +27,40 @@ def warnings(listing: Mapping[str, Any]) -> list[str]:
     left, told = listing.get("not_read") or {}, []
     if found := left.get("other_name"):
         told.append(
-            f"{_files(found)} that look like exports are not read, for their names do not end in .avro (such as "
-            f"{found['example']}): unpack those that are packed (gunzip) or name them (--input '…/**/*.avro.gz'), and "
-            "let names end in .avro"
+            f"{_files(found)} that look like exports were not read, because their names do not end in .avro (such as "
+            f"{found['example']}): unpack compressed ones (gunzip) or name them (--input '…/**/*.avro.gz'), and rename "
+            "the others to end in .avro"
         )
     if hidden := listing.get("hidden_avro"):
         told.append(
-            f"{hidden:,} .avro file{'' if hidden == 1 else 's'} named, or in a folder named, with . or _ first "
-            f"are not read (such as {left['hidden']['example']}): so tools name what is not data; rename what is"
+            f"{hidden:,} .avro file{' was' if hidden == 1 else 's were'} not read, because the name, or that of a "
+            f"folder above, begins with . or _ (such as {left['hidden']['example']}): tools name temporary files like "
+            "this; rename what is data"
         )
     if found := left.get("archived"):
         told.append(
-            f"{_files(found)} ({found['bytes']:,} bytes) are archived and left out by --skip_archived (such as "
+            f"{_files(found)} ({found['bytes']:,} bytes) are archived, and were left out by --skip_archived (such as "
             f"{found['example']}): restore them, and run again without the flag"
         )
     if found := left.get("link_nowhere"):
         told.append(
-            f"{_files(found)} cannot be read, for they are links that lead nowhere (such as {found['example']}): fetch "
-            "what they lead to, and run again"
+            f"{_files(found)} cannot be read, because they are links to files that do not exist (such as "
+            f"{found['example']}): restore the files, and run again"
         )
     if found := left.get("placeholder"):
         told.append(
-            f"{_files(found)} cannot be read, for a cloud drive has not downloaded them (such as {found['example']}): "
-            "download them, and run again"
+            f"{_files(found)} cannot be read, because a cloud drive has not downloaded them (such as "
+            f"{found['example']}): download them, and run again"
         )
     if found := left.get("not_regular"):
         told.append(
-            f"{_files(found)} cannot be read, for they are pipes, sockets or devices (such as {found['example']}): "
-            "write what they give to files"
+            f"{_files(found)} cannot be read, because they are pipes, sockets or devices (such as "
+            f"{found['example']}): write their content to files"
         )
     dates = listing.get("unreadable_dates") or {}
     if dates.get("files"):
         told.append(
-            f"{_files(dates)} read although nobody can tell of which hour (such as {dates['example']}): the date= is "
+            f"{_files(dates)} read although their hour cannot be told (such as {dates['example']}): their date= is "
             "neither an hour (date=YYYY-MM-DD-HH) nor a day (date=YYYY-MM-DD)"
         )
     return told

@@ -35,18 +35,19 @@ def device_policies(report: Mapping[str, Any]) -> Html:
     keys = ("profiles", "rows", "devices_left_out", "largest_cluster", *verdicts, *truth)
     rows = [[_name(line), *(line.get(key) for key in keys)] for line in lines]
     told = (
-        "A policy makes anonymous profiles known through devices; what it joins in Mixpanel can never be taken apart, "
-        "what it leaves can be joined by a later run with a looser one: --device_links next with a longer "
-        "--device_stay, then sole."
+        "A policy makes anonymous Braze profiles known through devices. What it joins in Mixpanel can never be taken "
+        "apart; what it leaves apart can be joined by a later run with a looser policy: --device_links next with a "
+        "longer --device_stay, then sole."
     )
     if since is None:
         told += " There are no users.UserOrphan rows, which would say whom Braze merged, so nothing was judged."
     else:
         told += (
-            f" Judged were {count(found.get('judged_profiles')):,} profiles without an external id of their own that "
-            f"were active after {escaped(moment(since))}, the first users.UserOrphan row; of what was before, nothing. "
-            "Braze merged them into the same known user (confirmed), into another (contradicted), into one of whom the "
-            "policy says nothing (missed), or not at all, which is not a proof of error (unconfirmed)."
+            f" It was judged on {count(found.get('judged_profiles')):,} Braze profiles without an external id of their "
+            f"own that were active after {escaped(moment(since))}, the time of the first users.UserOrphan row; nothing "
+            "earlier can be judged. Braze merged them into the same known user (confirmed), into another one "
+            "(contradicted), into one where the policy names nobody (missed), or not at all, which does not prove an "
+            "error (unconfirmed)."
         )
     shown = note(told) + table("Device policies", heads, rows, "device-policies")
     return block("Which device policy?", shown)
@@ -72,17 +73,17 @@ def policy_warnings(identity: Mapping[str, Any]) -> Iterator[str]:
     wrong, judged = chosen.get("contradicted", 0), chosen.get("confirmed", 0) + chosen.get("contradicted", 0)
     if policy in ("sole", "first") and judged >= _FEWEST_JUDGED and wrong > _MOST_CONTRADICTED * judged:
         yield (
-            f"--device_links {policy} names another known user than Braze's own merges do for {wrong:,} of {judged:,} "
-            f"profiles ({share(wrong, judged)}): see «Which device policy?» in the report; --device_links next joins "
-            "less"
+            f"--device_links {policy} names a different known user than Braze's own merges for {wrong:,} of {judged:,} "
+            f"Braze profiles ({share(wrong, judged)}): see «Which device policy?» in the report; --device_links next "
+            "joins fewer of them"
         )
     busy = found.get("rows_on_busy_devices", 0.0)
     if busy >= _BUSY_SHARE:
         stricter = "a shorter --device_stay" if policy == "next" else "--device_links next"
         yield (
-            f"devices with three profiles and more carry {busy:.0%} of the rows of anonymous profiles, as tablets of "
-            f"families and shops do: whom a device links is doubtful there; {stricter} or --device_links none joins "
-            "less"
+            f"devices with three or more Braze profiles carry {busy:.0%} of the rows of anonymous profiles, as tablets "
+            f"of families and shops do: whose such a row is, is doubtful; {stricter} or --device_links none joins "
+            "fewer of them"
         )
 
 

@@ -24,8 +24,8 @@ def warnings(report: Mapping[str, Any], flags: Mapping[str, Any]) -> list[str]:
     first, known = coverage.get("first_hour"), report.get("deletions_known_since")
     if flags.get("suppress") is not None or first is None or first >= (known or DELETIONS_SINCE):
         return []
-    told = f"from the hour {known} on" if known is not None else "in none of its files"
+    told = f"has deletions on request only from {known} on" if known is not None else "has no deletions on request"
     return [
-        f"the export tells of deletions on request {told}, and begins with the hour {first}: who was deleted before is "
-        "sent; give the ids of such people with --suppress"
+        f"the export {told}, and begins at {first}: the events of people whom Braze deleted earlier are in events/ "
+        "like any others; name these people with --suppress, so that they are not sent"
     ]

@@ -172,7 +172,7 @@ def test_since_and_until_read_the_hours_between_them_alone(tmp_path: Path, capsy
     report = read_output(tmp_path / "out").report
     assert report["rows"]["read"] == 36  # two hours and the file without one
     assert any("--since and --until" in warning for warning in report["warnings"])
-    assert "look at    identity has seen only the hours between --since and --until" in summary
+    assert "warning    who is who was decided on the hours between --since and --until only" in summary
 
     (source / "loose/undated.avro").unlink()
     message = refusal(capsys, argv[0], f"--output={tmp_path / 'out2'}", "--since=2027-01-01")

@@ -174,8 +174,8 @@ def test_figures_are_few_however_many_types_and_days(monkeypatch: pytest.MonkeyP
     assert (found["gaps_found"], len(found["gaps"])) == (32, GAPS_KEPT)
     (warning,) = warnings(found)
     assert warning.startswith(
-        f"32 gaps without files that the usual pace makes unlikely: all types together, {iso(240)} to {iso(288)} "
-        "(48 hours); (others), "
+        f"32 gaps without files, unlikely at the usual pace of this export: all types together, {iso(240)} to "
+        f"{iso(288)} (48 hours); (others), "
     )
     assert "; and 29 more: Braze does not replay" in warning
     monkeypatch.setattr(coverage, "_DAYS_KEPT", 5)
@@ -197,7 +197,7 @@ def test_a_run_over_an_export_that_stopped_for_a_week_says_so(
     assert report["coverage"]["gaps"] == [gap, {**gap, "event_type": OPEN}]
     (warning,) = [text for text in report["warnings"] if "usual pace" in text]
     assert f"{gap['from']} to {gap['until']} (178 hours)" in warning
-    assert f"look at    {warning}" in capsys.readouterr().out
+    assert f"warning    {warning}" in capsys.readouterr().out
     text = Page((tmp_path / "out" / "report.html").read_text()).text
     assert "Hours covered" in text
     assert str(gap["until"]) in text

@@ -113,7 +113,7 @@ def test_a_warning_names_files_that_lie_in_the_wrong_folder_in_bounded_number(
     (warning,) = [text for text in report["warnings"] if "name different event types" in text]
     assert warning.startswith(f"30 files whose path and schema name different event types: {first} (path {ENTRY}, ")
     assert warning.endswith(" and 27 more")
-    assert f"look at    {warning}" in capsys.readouterr().out
+    assert f"warning    {warning}" in capsys.readouterr().out
     text = Page((tmp_path / "out" / "report.html").read_text()).text
     assert "By the schema" in text
     assert first in text

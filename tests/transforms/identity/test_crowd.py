@@ -133,14 +133,15 @@ def test_warnings_name_ids_on_one_line_with_their_numbers() -> None:
     left_out = {"anonymous_prefix": {"$device:p9": 3, "(others)": 2}}
     crowd, anonymous, renamed, refused = identity_warnings({**figures, "external_ids_left_out": left_out}, {})
     assert crowd == (
-        "1 external id is carried by more profiles than --max_profiles_per_known_user, a placeholder in all "
-        "likelihood: [everybody] by 4 profiles; with --crowd_ids drop they are not known users"
+        "1 external id is carried by more Braze profiles than --max_profiles_per_known_user, so most likely a "
+        "placeholder and not a person: [everybody] by 4 Braze profiles; all rows under "
+        "such an id go to one person in Mixpanel; --crowd_ids drop leaves it out"
     )
     assert anonymous.startswith("5 rows have an external id that begins with $device:")
     assert "e.g. [$device:p9]: it is not a known user" in anonymous
-    assert renamed.startswith("1 profile with several external ids over time")
+    assert renamed.startswith("1 Braze profile had several external ids over time")
     assert "e.g. [p0]: [everybody], then [a\\nb];" in renamed
-    assert refused.startswith("1 link refused that would have joined two known users, e.g. user_id [p0] with external_")
+    assert refused.startswith("1 link was refused, since each would have joined two known users, e.g. user_id [p0] ")
     assert identity_warnings(run([Link(0, "p", "u")]).figures, {}) == []
 
 
@@ -150,5 +151,5 @@ def test_the_warning_of_dropped_crowds_counts_them_all_and_their_rows() -> None:
     identity = {**figures, "crowd_ids": "drop", "external_ids_left_out": {"crowd": {"crowd-07": 5, "crowd-00": 40}}}
     (warning,) = (text for text in identity_warnings(identity, {}) if "crowd" in text)
     assert warning.startswith("12 external ids are carried")
-    assert "likelihood: [crowd-07] by 5 profiles, [crowd-00] by 4 profiles" in warning
-    assert warning.endswith("and 2 more; --crowd_ids drop left out them, on 45 rows")
+    assert "person: [crowd-07] by 5 Braze profiles, [crowd-00] by 4 Braze profiles" in warning
+    assert warning.endswith("and 2 more; --crowd_ids drop left them out, on 45 rows")

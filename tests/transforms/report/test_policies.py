@@ -65,7 +65,7 @@ def test_the_page_marks_the_chosen_policy_and_says_since_when_it_judges() -> Non
     chosen = line("next", 1.0, **figures, **verdicts)
     shown = device_policies({"identity": identity(chosen, orphans_since=1_772_323_200, judged_profiles=1_234)})
     assert "<strong>next, stay of 1 day (chosen)</strong>" in shown
-    assert "1,234 profiles" in shown
+    assert "1,234 Braze profiles" in shown
     assert "2026-03-01 00:00:00 UTC" in shown
     assert "Contradicted" in shown
     shown = device_policies({"identity": identity(line("sole", **figures), orphans_since=None)})
