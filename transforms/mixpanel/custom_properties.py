@@ -5,6 +5,8 @@ A fragment is what is put before the closing braces of a row's event line: ``b',
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +24,10 @@ class Notes:
 
     def __init__(self) -> None:
         self.counts: dict[str, dict[str, dict[str, int]]] = {}
+        # Not changes, but what is told of documents on the way: values by property or attribute, and those of them that
+        # look personal, by (kind, property or attribute).
+        self.sent: Counter[str] = Counter()
+        self.looks: Counter[tuple[str, str]] = Counter()
 
     def add(self, kind: str, event: str, key: str, count: int = 1) -> None:
         """Count a change; ``key`` is the property, or for ``events_cut`` the event's name as it is sent.
@@ -48,6 +54,12 @@ class CustomProperties:
         self._notes = notes
         self._veil = veil
         self._keys = _Keys(prefix)
+        self._written: list[dict[str, Any]] = []
+
+    def count(self) -> None:
+        """Tell ``notes.sent`` of the properties written since the last call."""
+        self._notes.sent.update(itertools.chain.from_iterable(self._written))
+        self._written.clear()
 
     def fragment(self, text: str | None, room: int, event: int, key_count: int) -> bytes:
         """The fragment of one row's ``properties``, the prefix and one space before each key, nulls left out.
@@ -64,6 +76,9 @@ class CustomProperties:
                 if keys.met_long:
                     keys.met_long = False
                 elif len(result) <= room:
+                    self._written.append(result)
+                    if len(self._written) >= _COUNTED_AT_ONCE:
+                        self.count()
                     return b"," + orjson.dumps(result)[1:-1] if result else b""
         return self._careful(text, room, event)
 
@@ -94,12 +109,14 @@ class CustomProperties:
             for key in sorted(result, key=str.encode)[room:]:
                 self._note("properties_left_out", event, key)
                 del result[key]
+        self._written.append(result)
         return b"," + orjson.dumps(result)[1:-1] if result else b""
 
     def _note(self, kind: str, event: int, key: str) -> None:
         self._notes.add(kind, self._events[event], key)
 
 
+_COUNTED_AT_ONCE = 4_096
 # Characters too few for 255 entries, or for 8 KB of JSON however its numbers are written.
 _SHORT = 2 * NESTED_ITEMS
 # Brackets of the document itself, and of values nested as deep as Mixpanel takes them.

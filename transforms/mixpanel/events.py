@@ -21,6 +21,7 @@ from transforms.mixpanel.json_documents import key_counts
 from transforms.mixpanel.limits import EVENT_BYTES, EVENT_NESTED_BYTES, NESTED_ITEMS, PROPERTIES
 from transforms.mixpanel.names import cut, insert_ids, safe_key
 from transforms.mixpanel.persons import Persons
+from transforms.privacy.lookalikes import in_fragments
 from transforms.privacy.veil import DocumentVeil
 from transforms.settings import Settings
 
@@ -200,10 +201,12 @@ def event_lines(
         # Columns that the catalogue lacks stand back like custom properties: who goes, all of them together decide.
         crowded = crowded or bool((others + _most_keys(texts, counts) > room)[others > 0].any())
         room = np.full(table.num_rows, _NO_LIMIT) if crowded else np.maximum(room, 0)
-        fragment = CustomProperties(prefix, event.dictionary.to_pylist(), notes, veil).fragment
+        documents = CustomProperties(prefix, event.dictionary.to_pylist(), notes, veil)
         codes = event.indices.to_pylist()
-        written = list(map(fragment, texts.to_pylist(), room.tolist(), codes, counts.tolist()))
+        written = list(map(documents.fragment, texts.to_pylist(), room.tolist(), codes, counts.tolist()))
+        documents.count()
         fragments.append(pa.array(written, pa.large_binary()))
+        notes.looks.update(in_fragments(fragments[-1]))
     data = _write(event, static, fragments)
     if crowded:
         data = _trim_properties(data, own, notes)

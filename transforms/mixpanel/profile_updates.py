@@ -23,6 +23,7 @@ from transforms.mixpanel.events import column, text_column
 from transforms.mixpanel.json_documents import open_document
 from transforms.mixpanel.limits import PROFILE_NESTED_BYTES, nested
 from transforms.mixpanel.names import cut, safe_key
+from transforms.privacy.lookalikes import in_values
 from transforms.privacy.veil import DocumentVeil
 
 ATTRIBUTES = pa.schema(
@@ -78,6 +79,7 @@ def attributes(
         names += [target] * len(found)
         values += [_json(orjson.loads(value) if is_json else value) for value in found]
         standard.setdefault(target, set()).update(present.tolist())
+    customs = len(names)
     custom_rows: list[int] = []
     from_record = _is_json(table, "custom_attributes")
     for row, document in enumerate(text_column(table, "custom_attributes").to_pylist()):
@@ -89,6 +91,8 @@ def attributes(
                 custom_rows.append(row)
                 names.append(name)
                 values.append(value)
+    notes.sent.update(names)
+    notes.looks.update(in_values(pa.array(names[customs:], pa.string()), pa.array(values[customs:], pa.string())))
     place = pa.array(np.concatenate([*rows, np.array(custom_rows, np.int64)]))
     columns = [
         distinct_id.take(place),

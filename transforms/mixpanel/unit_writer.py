@@ -26,7 +26,7 @@ from transforms.mixpanel.outcomes import Fates, decide
 from transforms.mixpanel.persons import Persons, Profiles
 from transforms.mixpanel.profile_updates import attributes
 from transforms.mixpanel.reject_details import reject_detail
-from transforms.settings import Settings
+from transforms.settings import WITHHOLD, Settings
 from transforms.telemetry.tally import EXAMPLES, Tally, bound, merge, shown
 from transforms.vocabulary.changes import LIMITS
 from transforms.vocabulary.persons import VIA
@@ -87,8 +87,11 @@ class UnitFormatter:
         # From here on everything is as it may leave; who a row is, and what becomes of it, was decided on real values.
         real = table
         if self._leaving.veil is not None:
-            table, who = self._leaving.rows(event_type, table), self._leaving.persons(who)
+            sent = fates.are("events") | fates.are("profile_updates")
+            table, who = self._leaving.rows(event_type, table, sent), self._leaving.persons(who)
             names = event_names(event_type, table)
+            if self._settings.unknown_fields == WITHHOLD:
+                self._note_unknown(event_type, real)
         if event_type == catalog.PROFILE_UPDATE:
             self._profile_updates(table, who, fates)
         elif event_type == catalog.USER_DELETE_REQUEST:
@@ -179,6 +182,7 @@ class UnitFormatter:
         self.output.events.add(data, count)
         self._note_limits(notes)
         if count:
+            self._leaving.note_events(event_type, table, who, notes)
             self._gain(event_type, table, names, who)
 
     def _gain(self, event_type: str, table: pa.Table, names: pa.Array, who: Persons) -> None:
@@ -236,6 +240,7 @@ class UnitFormatter:
         operation = self._settings.profile_updates
         documents = self._leaving.documents(catalog.PROFILE_UPDATE)
         self.output.attributes.append(attributes(updates, distinct_id.take(chosen), operation, notes, documents))
+        self._leaving.note_updates(updates, notes)
         self._note_limits(notes)
 
     def _note_limits(self, notes: Notes) -> None:

@@ -145,6 +145,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
         "files": total["files"],
         "listing": context.listing,
         "coverage": context.coverage,
+        "what_leaves": what_leaves.figures(total.get("leaves", {}), context.flags),
         "deletions_known_since": what_leaves.deletions_known_since(context.coverage),
         "units": context.plan.units,
         "type_conflicts": {"files": 0, "examples": [], **total.get("type_conflicts", {})},

@@ -1,4 +1,4 @@
-"""What leaves, for the report: who asked to be deleted, and whether the run could know of it."""
+"""What leaves, for the report: every property and attribute, what the rules did, and what looks personal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,122 @@ from collections.abc import Mapping
 from typing import Any
 
 from transforms.currents import catalog
+from transforms.privacy.lookalikes import KINDS
+from transforms.privacy.marks import IDS, is_marked, is_personal
+from transforms.privacy.rules import DROP, HASH
+from transforms.report.markup import Html, block, code, note, nothing, section, share, table
+from transforms.telemetry.tally import Tally
 
 DELETIONS_SINCE = "2026-07-01T00:00Z"
 """Release 10 of Currents, the first with rows of deletions on request."""
+
+
+RULES_NAMED = 10
+"""In a warning; the report's section has all."""
+
+SENT = "sent"
+_LOOKS = {
+    "email": "an email address", "phone": "a phone number", "card": "a payment card number", "ip": "an IP address",
+}  # fmt: skip
+_Names = tuple[str, str, str | None, str]  # property or attribute, field, mark, what the rules did
+
+
+def figures(leaves: Tally, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The report's ``what_leaves``, of the figures of all units."""
+    ruled: dict[str, int] = leaves.get("rules", {})
+    rules = sorted({*(flags.get(DROP) or ()), *(flags.get(HASH) or ())})
+    looks: dict[str, dict[str, int]] = leaves.get("looks", {})
+    ids = frozenset(flags.get(HASH) or ()) & frozenset(IDS)
+    return {
+        "properties": _lines(leaves, ids, of_profiles=False),
+        "attributes": _lines(leaves, ids, of_profiles=True),
+        "rules": {rule: ruled.get(rule, 0) for rule in rules},
+        "rules_without_values": [rule for rule in rules if not ruled.get(rule)],
+        "looks_personal": {kind: dict(sorted(looks.get(kind, {}).items())) for kind in KINDS},
+    }
+
+
+def _lines(leaves: Tally, ids: frozenset[str], *, of_profiles: bool) -> list[dict[str, Any]]:
+    rows: dict[str, int] = leaves.get("rows", {})
+    values: dict[_Names, int] = {}
+    types: dict[_Names, set[str]] = {}
+    hashed: dict[str, Any] = leaves.get(HASH, {})
+    for done in (SENT, DROP):
+        for event_type, columns in leaves.get(done, {}).items():
+            if (event_type == catalog.PROFILE_UPDATE) is not of_profiles:
+                continue
+            for field, names in columns.items():
+                for name, count in names.items():
+                    is_hashed = not ids.isdisjoint(field.split(", ")) or bool(
+                        hashed.get(event_type, {}).get(field, {}).get(name)
+                    )
+                    word = "dropped" if done == DROP else "hashed" if is_hashed else SENT
+                    key = (name, field, _mark(event_type, field), word)
+                    values[key] = values.get(key, 0) + count
+                    types.setdefault(key, set()).add(event_type)
+    lines = []
+    for key in sorted(values, key=_by_name):
+        of_types = sum(rows.get(event_type, 0) for event_type in types[key])
+        name, field, mark, word = key
+        lines.append(
+            {
+                "name": name,
+                "field": field,
+                "event_types": len(types[key]),
+                "values": values[key],
+                "rows": of_types,
+                "share": round(values[key] / of_types, 6) if of_types else None,
+                "mark": mark,
+                "rules": word,
+            }
+        )
+    return lines
+
+
+def _mark(event_type: str, field: str) -> str | None:
+    """``pii`` where Braze marks the field, ``pii+`` where it is personal without a mark."""
+    fields = field.split(", ")
+    if any(is_marked(event_type, name) for name in fields):
+        return "pii"
+    return "pii+" if any(is_personal(event_type, name) for name in fields) else None
+
+
+def _by_name(key: _Names) -> tuple[bytes, bytes, str, str]:
+    name, field, mark, word = key
+    return name.encode(), field.encode(), mark or "", word
+
+
+def shown(report: Mapping[str, Any]) -> Html:
+    """Returns the section that a privacy officer signs."""
+    leaves = report.get("what_leaves")
+    if not leaves:
+        return section("what-leaves", "What leaves", "")
+    looks = [
+        [code(name), _LOOKS.get(kind, kind), values]
+        for kind, names in (leaves.get("looks_personal") or {}).items()
+        for name, values in (names or {}).items()
+    ]
+    rules = [[code(rule), values] for rule, values in (leaves.get("rules") or {}).items()]
+    told = note(
+        "Values of custom properties and attributes; none is shown here. Write a rule where one must not leave."
+    )
+    parts = [
+        block("Looks personal", (told + table("Looks personal", ["Name", "Looks like", "#Values"], looks))
+              if looks else nothing("No custom property or attribute has values that look personal.")),
+        block("Rules", table("Rules", ["Rule", "#Values that it named"], rules) if rules else nothing("No rules.")),
+    ]  # fmt: skip
+    for key, title in (("properties", "Properties of events"), ("attributes", "Attributes of profiles")):
+        heads = ["Name", "Braze field", "Mark", "Rules", "#Event types", "#Values", "#Share of rows"]
+        lines = [
+            [
+                *(code(line.get("name") or "–"), code(line.get("field") or "–"), line.get("mark") or "–"),
+                *(line.get("rules"), line.get("event_types"), line.get("values")),
+                Html(share(line.get("values"), line.get("rows"))),
+            ]
+            for line in leaves.get(key) or []
+        ]
+        parts.append(block(title, table(title, heads, lines)))
+    return section("what-leaves", "What leaves", "".join(parts))
 
 
 def deletions_known_since(coverage: Mapping[str, Any]) -> str | None:
@@ -19,7 +132,20 @@ def deletions_known_since(coverage: Mapping[str, Any]) -> str | None:
 
 
 def warnings(report: Mapping[str, Any], flags: Mapping[str, Any]) -> list[str]:
-    """What somebody should look at: one sentence, where people may have been deleted before the export could say so."""
+    """What somebody should look at: rules that named no value, and deletions that the export could not tell of."""
+    return [*_unused(report), *_deleted_before(report, flags)]
+
+
+def _unused(report: Mapping[str, Any]) -> list[str]:
+    unused = (report.get("what_leaves") or {}).get("rules_without_values") or []
+    if not unused:
+        return []
+    named = ", ".join(f"[{rule}]" for rule in unused[:RULES_NAMED])
+    more = f" and {len(unused) - RULES_NAMED:,} more" if len(unused) > RULES_NAMED else ""
+    return [f"rules that named no value of what was read: {named}{more}; see whether they are spelt as Braze spells"]
+
+
+def _deleted_before(report: Mapping[str, Any], flags: Mapping[str, Any]) -> list[str]:
     coverage = report.get("coverage") or {}
     first, known = coverage.get("first_hour"), report.get("deletions_known_since")
     if flags.get("suppress") is not None or first is None or first >= (known or DELETIONS_SINCE):

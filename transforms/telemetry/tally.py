@@ -21,7 +21,7 @@ SHOWN = 500
 """Characters of a value that an example or a figure's name shows."""
 
 # Below these, names come from the data, and one that begins as a maximum's does is a count all the same.
-_NAMED_BY_DATA = frozenset({"limits", "unknown_columns", "external_ids_left_out"})
+_NAMED_BY_DATA = frozenset({"limits", "unknown_columns", "external_ids_left_out", "leaves"})
 _NAMES_KEPT = 100
 _TYPES_KEPT = 1_000
 _OTHERS = "(others)"
@@ -177,6 +177,13 @@ def bound(total: Tally, names: int = _NAMES_KEPT, types: int = _TYPES_KEPT) -> T
         columns[event_type] = _most(counts, names)
     if columns:
         total["unknown_columns"] = _most_by(columns, names, named=True)
+    leaves: Tally = total.get("leaves", {})
+    for done in ("sent", "drop", "hash"):
+        for of_type in leaves.get(done, {}).values():
+            for column, found in of_type.items():
+                of_type[column] = _most(found, types)
+    for kind, found in leaves.get("looks", {}).items():
+        leaves["looks"][kind] = _most(found, types)
     persons: Tally = total.get("persons", {})
     for holder, key in (
         (total, "rows_by_type"), (total, "withheld_by_type"), (total, "unknown_types"), (persons, "by_type"),
