@@ -23,11 +23,11 @@ _ROWS_AN_ELEMENT = 1_000_000
 
 _KEY, _REPEATED, _NUMBER = 16.4, 0.04, 4  # bytes a row
 _ATTRIBUTES = 1.1
-_LINKS, _ASKED, _ANSWERED, _PERSON_MONTHS = 80.0, 4.0, 13.5, 16.0  # bytes a profile of a unit
+_LINKS, _ASKED, _ANSWERED, _PERSON_MONTHS = 80.0, 4.0, 13.5, 20.0  # bytes a profile of a unit
 _UNIQUE_LINKS, _RESOLVED = 120.0, 13.5  # bytes a profile
 _UNIT, _UNIT_FILE, _CHECKSUM = 400, 24, 10
 _FILES_A_UNIT, _OTHER_FILES, _FILE = 1.6, 2, 141
-_TALLY, _TOTAL = 8_000, 50_000
+_TALLY, _TOTAL = 14_000, 130_000
 _HEADS = {"links": 1_880, "asked": 10, "answers": 500, "keys": 30, "repeats": 20, "persons": 1_100, "attributes": 1_000}
 
 

@@ -27,7 +27,8 @@ from transforms.messages.elements import (
     tagged,
 )
 from transforms.messages.unit_inputs import UnitInputs
-from transforms.mixpanel.unit_writer import UnitFormatter
+from transforms.mixpanel.monthly_users import event_counts
+from transforms.mixpanel.unit_writer import UnitFormatter, UnitOutput
 from transforms.output.publication import publish_file
 from transforms.settings import Plan, Settings
 from transforms.telemetry import progress
@@ -124,7 +125,7 @@ class _FormatUnit(beam.DoFn):
             table = pa.concat_tables(output.attributes)
             for shard, block in sharded(table, "distinct_id", self._plan.person_shards):
                 yield TaggedOutput(FormatEvents.ATTRIBUTES, (shard, meter.sent(tagged(ATTRIBUTES, block))))
-        for shard, block in _by_person(output.person_months, self._plan.person_shards):
+        for shard, block in _by_person(output, self._plan.person_shards):
             yield TaggedOutput(FormatEvents.PERSONS, (shard, meter.sent(tagged(PERSON_MONTHS, block))))
         formatter.add_changes(reader.changes)
         for position, types in reader.misnamed:
@@ -153,12 +154,15 @@ def _has(damage: Damage, row: int) -> bool:
     return damage.first_row is not None and damage.first_row <= row < damage.first_row + (damage.rows_lost or 0)
 
 
-def _by_person(tables: list[pa.Table], count: int) -> Iterator[tuple[int, bytes]]:
-    """``PERSON_MONTHS`` of a unit in packed blocks, by the shard of the person."""
-    if not tables:
+def _by_person(output: UnitOutput, count: int) -> Iterator[tuple[int, bytes]]:
+    """``PERSON_MONTHS`` of a unit in packed blocks, by the shard of the person; its events by type to every shard."""
+    if not output.person_months:
         return
-    table = pa.concat_tables(tables).unify_dictionaries()
+    events = {kind: rows["events"] for kind, rows in output.tally.get("rows_by_type", {}).items()}
+    counts, of_counts = event_counts(events, count)
+    table = pa.concat_tables([*output.person_months, counts]).unify_dictionaries()
     shard = (array(table["person"]).to_numpy() % np.uint64(count)).astype(np.int64)
+    shard[table.num_rows - counts.num_rows :] = of_counts
     yield from dealt(table, shard, count)
 
 

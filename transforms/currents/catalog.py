@@ -34,6 +34,16 @@ PURCHASE = "users.behaviors.Purchase"
 WEBHOOKS = "users.messages.webhook."
 BEHAVIORS = "users.behaviors."
 
+# By Mixpanel's page on its Braze integration; whether it covers imports is for Mixpanel to say.
+FREE_EVENTS = frozenset(
+    {
+        "Canvas Entry", "Email Send", "Email Delivery", "Email Bounce", "Email Soft Bounce", "Email Mark As Spam",
+        "Email Unsubscribe", "Push Notification Send", "Push Notification Bounce", "Webhook Send", "SMS Send",
+        "SMS Delivery", "SMS Delivery Failure", "SMS Rejection", "SMS Send to Carrier",
+    }
+)  # fmt: skip
+"""Mixpanel's names of events that do not make a person a monthly tracked user."""
+
 _FILLER_PARTS = frozenset({"users", "messages", "behaviors", "app"})
 _CAMEL_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_\-\s]+")
 

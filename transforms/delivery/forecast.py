@@ -10,19 +10,12 @@ from typing import Any
 import numpy as np
 import orjson
 
+from transforms.currents.catalog import FREE_EVENTS
 from transforms.delivery.batches import cut, pieces
 from transforms.delivery.delivered_run import DeliveredRun
 from transforms.delivery.gate import BYTES_A_SECOND
 from transforms.delivery.ledger import State
 
-# By Mixpanel's page on its Braze integration; whether it covers imports is for Mixpanel to say.
-FREE_EVENTS = frozenset(
-    {
-        "Canvas Entry", "Email Send", "Email Delivery", "Email Bounce", "Email Soft Bounce", "Email Mark As Spam",
-        "Email Unsubscribe", "Push Notification Send", "Push Notification Bounce", "Webhook Send", "SMS Send",
-        "SMS Delivery", "SMS Delivery Failure", "SMS Rejection", "SMS Send to Carrier",
-    }
-)  # fmt: skip
 _MERGE_AT = 1 << 18
 
 

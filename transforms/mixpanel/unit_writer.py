@@ -19,7 +19,7 @@ from transforms.evidence.anonymous_ids import anonymous_ids
 from transforms.mixpanel.custom_properties import Notes
 from transforms.mixpanel.events import column, drop_too_large, event_lines, event_names, property_names
 from transforms.mixpanel.leaving import Leaving
-from transforms.mixpanel.monthly_users import day_counts, month_counts, person_months
+from transforms.mixpanel.monthly_users import day_counts, month_counts, name_counts, person_months
 from transforms.mixpanel.names import cut
 from transforms.mixpanel.ndjson import GzipLines
 from transforms.mixpanel.outcomes import Fates, decide
@@ -195,13 +195,18 @@ class UnitFormatter:
         has_id = who.by_connector
         native = has_id if kind is not None and kind.sent_by_native_connector else np.zeros(len(known), bool)
         distinct_id = pc.coalesce(user, anonymous_ids(who.profile), "")
-        self.output.person_months.append(person_months(event_type, distinct_id, known, times, native))
+        through = known & ~np.asarray(who.own.is_valid()) & (who.via == VIA.position("device"))
+        alone = None
+        if through.any():
+            alone = pc.if_else(pa.array(through), anonymous_ids(who.profile), distinct_id)
+        self.output.person_months.append(person_months(event_type, distinct_id, known, times, native, alone, through))
         count = len(known)
         joined = int((known & ~has_id).sum())
         merge(
             self.output.tally,
             {
                 "events_by_day": day_counts(times, known),
+                "cost": {"events": name_counts(event_type, names, times, known)},
                 "persons": {
                     "by_month": month_counts(times, known),
                     "by_type": {

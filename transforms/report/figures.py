@@ -13,7 +13,7 @@ from transforms.currents import catalog
 from transforms.errors import AccountingError
 from transforms.messages.elements import process_key
 from transforms.output.publication import Written, finish
-from transforms.report import file_gaps, not_read, what_leaves
+from transforms.report import file_gaps, not_read, what_it_costs, what_leaves
 from transforms.report.identity_warnings import counted, identity_warnings
 from transforms.report.page import render
 from transforms.report.policies import in_order, policy_warnings
@@ -145,6 +145,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
         "files": total["files"],
         "listing": context.listing,
         "coverage": context.coverage,
+        "cost": what_it_costs.figures(total.get("cost", {}), by_type),
         "what_leaves": what_leaves.figures(total.get("leaves", {}), context.flags),
         "deletions_known_since": what_leaves.deletions_known_since(context.coverage),
         "units": context.plan.units,

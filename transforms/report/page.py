@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.report import charts, details, what_leaves
+from transforms.report import charts, details, what_it_costs, what_leaves
 from transforms.report import identity as report_identity
 from transforms.report.markup import (
     Html,
@@ -54,6 +54,7 @@ def render(report: Mapping[str, Any]) -> str:
         ("gain", "Gain", _gain(report)),
         ("activity", "Events", _activity(report)),
         ("left-out", "Left out", details.left_out(report)),
+        ("cost", "Cost", what_it_costs.shown(report)),
         ("what-leaves", "What leaves", what_leaves.shown(report)),
         ("identity", "Identity", report_identity.identity(report)),
         ("changes", "Changes", details.changes(report)),

@@ -21,7 +21,7 @@ SHOWN = 500
 """Characters of a value that an example or a figure's name shows."""
 
 # Below these, names come from the data, and one that begins as a maximum's does is a count all the same.
-_NAMED_BY_DATA = frozenset({"limits", "unknown_columns", "external_ids_left_out", "leaves"})
+_NAMED_BY_DATA = frozenset({"limits", "unknown_columns", "external_ids_left_out", "leaves", "cost"})
 _NAMES_KEPT = 100
 _TYPES_KEPT = 1_000
 _OTHERS = "(others)"
@@ -184,6 +184,9 @@ def bound(total: Tally, names: int = _NAMES_KEPT, types: int = _TYPES_KEPT) -> T
                 of_type[column] = _most(found, types)
     for kind, found in leaves.get("looks", {}).items():
         leaves["looks"][kind] = _most(found, types)
+    for of_types in total.get("cost", {}).get("events", {}).values():
+        for event_type, by_name in of_types.items():
+            of_types[event_type] = _most_by(by_name, types, named=False)
     persons: Tally = total.get("persons", {})
     for holder, key in (
         (total, "rows_by_type"), (total, "withheld_by_type"), (total, "unknown_types"), (persons, "by_type"),
