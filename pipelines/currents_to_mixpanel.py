@@ -64,8 +64,10 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
     if not verbose:
         logging.disable(logging.CRITICAL)  # Beam logs from its import on
     report = None
+    quotes = True  # of values, in words that are not this program's own
     try:
         options = command_line.parse(argv)
+        quotes = not (options.settings.drop or options.settings.hash)
         told["output"] = options.output
         report = run(options, own_process=own_process)
         if report.status == SUBMITTED:
@@ -86,8 +88,8 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
     except Exception as error:
         status = Status.of(error)
         if verbose and status == Status.FAILED:
-            traceback.print_exception(error)
-        return end(status, told, message=cause(error))
+            traceback.print_exception(error) if quotes else traceback.print_tb(error.__traceback__)
+        return end(status, told, message=cause(error, quotes=quotes))
     finally:
         logging.disable(logging.NOTSET)
 
@@ -159,7 +161,7 @@ def _run(options: Options, waiting: WaitingWorkers, own_process: bool) -> dict[s
             return {}
     except JobUnreachable as error:
         if not _is_published(options.output, digest):
-            raise failed(error) from error
+            raise failed(error, quotes=not (options.settings.drop or options.settings.hash)) from error
     except BaseException as error:
         is_interrupted = isinstance(error, KeyboardInterrupt)
         if is_interrupted:
@@ -168,7 +170,7 @@ def _run(options: Options, waiting: WaitingWorkers, own_process: bool) -> dict[s
             with contextlib.suppress(StoreError):
                 release(options.output, digest)
             if isinstance(error, Exception):
-                raise failed(error) from error
+                raise failed(error, quotes=not (options.settings.drop or options.settings.hash)) from error
             # A thread of the job may have put the manifest meanwhile.
             if not _is_published(options.output, digest):
                 raise

@@ -63,10 +63,12 @@ def needs_whole_rows(error: BaseException) -> bool:
     return isinstance(behind(error), DamagedEvidence)
 
 
-def failed(error: Exception) -> RunFailed | LimitExceeded:
-    """What to raise of a run that was begun, for an error that ended it."""
+def failed(error: Exception, *, quotes: bool = True) -> RunFailed | LimitExceeded:
+    """What to raise of a run that was begun, for an error that ended it; ``quotes`` as of ``cause``."""
     found = behind(error)
-    return LimitExceeded(found.message) if isinstance(found, LimitExceeded) else RunFailed(cause(error))
+    if isinstance(found, LimitExceeded):
+        return LimitExceeded(found.message)
+    return RunFailed(cause(error, quotes=quotes))
 
 
 def passes_limit(error: BaseException | str) -> bool:
@@ -78,7 +80,7 @@ def passes_limit(error: BaseException | str) -> bool:
     return isinstance(of_text(error) if isinstance(error, str) else behind(error), LimitExceeded)
 
 
-def cause(error: BaseException) -> str:
+def cause(error: BaseException, *, quotes: bool = True) -> str:
     """The message of the exception behind an error; one that is not this program's own is named as a fault.
 
     >>> cause(RuntimeError("a.DataChanged: [currents-to-mixpanel: DataChanged] in/a.avro [while running 'Read']"))
@@ -87,6 +89,10 @@ def cause(error: BaseException) -> str:
     'OSError [Errno 24] Too many open files: raise the limit of open files (ulimit -n)'
     >>> cause(KeyError("color"))
     'KeyError color: a fault of this program; --verbose shows where'
+    >>> cause(KeyError("ada@example.org"), quotes=False)
+    'KeyError: a fault of this program; its words may quote a value that must not leave, so they are not shown'
+
+    Without ``quotes``, as where rules say what may leave, the words of a fault are not repeated.
     """
     found = behind(error)
     if found is not None and found.message:
@@ -96,6 +102,9 @@ def cause(error: BaseException) -> str:
     for pattern, cure in _FORESEEN.items():
         if pattern.search(said):
             return f"{said}: {cure}"
+    if not quotes:
+        fault = "a fault of this program; its words may quote a value that must not leave, so they are not shown"
+        return f"{kind.removeprefix('builtins.')}: {fault}"
     return f"{said}: a fault of this program; --verbose shows where"
 
 

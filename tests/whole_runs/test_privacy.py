@@ -16,6 +16,7 @@ import psutil
 import pyarrow.parquet
 import pytest
 
+from pipelines import currents_to_mixpanel
 from pipelines.command_line.options import parse
 from pipelines.graph import build
 from tests.commands.whole_run import MODULE, ROOT, read_output, run_cli
@@ -24,6 +25,7 @@ from tests.exports.random_exports import random_export, write_export
 from tests.exports.small_exports import NOW
 from transforms import Plan, RunContext
 from transforms.currents import catalog
+from transforms.errors import CredentialsError
 
 pytestmark = pytest.mark.slow
 
@@ -176,6 +178,37 @@ def test_rules_that_cannot_be_obeyed_end_with_2_before_anything_is_read(
 ) -> None:
     done = run_cli(tmp_path / "in", tmp_path / "out", *flags)
     assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--verbose",)])
+def test_the_words_of_a_fault_are_not_shown_where_rules_say_what_may_leave(
+    more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = "@".join(("ada", "example.org"))
+
+    def fault(*_: object, **__: object) -> None:
+        raise KeyError(value)  # the line is shown, and must not hold it itself
+
+    monkeypatch.setattr(currents_to_mixpanel, "run", fault)
+    for rules, shown in (((), True), (("--drop=pii",), False)):
+        assert currents_to_mixpanel.main(["--input=in", "--output=out", *rules, *more]) == 1
+        told = capsys.readouterr()
+        assert (value in told.out + told.err) is shown
+
+
+def test_workers_elsewhere_are_not_left_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURRENTS_HASH_KEY", KEY)
+    elsewhere = ["--input=gs://a/b", "--output=gs://a/c", "--runner=FlinkRunner", "--flink_master=host:8081"]
+    with pytest.raises(CredentialsError, match="workers elsewhere do not have this environment"):
+        parse(
+            [
+                *elsewhere,
+                "--environment_type=PROCESS",
+                '--environment_config={"command": "/boot"}',
+                "--prepared_workers",
+                "--hash=pii",
+            ]
+        )
 
 
 def test_another_key_is_another_run_and_another_place_of_it_is_not(export: Path, tmp_path: Path) -> None:

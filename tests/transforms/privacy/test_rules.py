@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.commands.whole_run import ROOT
 from transforms.currents import catalog
 from transforms.errors import UsageError
 from transforms.privacy.marks import UNMARKED, is_marked
@@ -70,6 +71,12 @@ def test_a_rule_that_can_match_nothing_or_must_not_is_refused_with_what_to_write
 ) -> None:
     with pytest.raises(UsageError, match=told):
         checked(flag, [text])
+
+
+def test_the_rule_file_of_the_documentation_is_taken() -> None:
+    rules = lines_of((ROOT / "docs" / "privacy.rules").read_text("utf-8"))
+    assert "pii+" in checked("drop", rules)
+    assert rule("[*] *email*").of_property("[Purchase property] billing_email")
 
 
 def test_rules_are_taken_once_in_one_order_and_may_name_what_no_catalogue_knows() -> None:
