@@ -26,6 +26,7 @@ from tests.exports.small_exports import NOW
 from transforms import Plan, RunContext
 from transforms.currents import catalog
 from transforms.errors import CredentialsError
+from transforms.privacy.marks import UNMARKED
 
 pytestmark = pytest.mark.slow
 
@@ -97,14 +98,17 @@ def is_custom(event_type: str, field: catalog.Field) -> bool:
     return field.name in canaries.DOCUMENTS
 
 
-@pytest.mark.parametrize("verb", ["drop", "hash"])
-def test_no_byte_of_a_run_has_a_value_that_a_rule_drops_or_hashes(verb: str, export: Path, tmp_path: Path) -> None:
-    rules = "pii,[*] mail,[*] deep,profile:mail,profile:deep,*:platform,$device"
+@pytest.mark.parametrize(("verb", "group"), [("drop", "pii"), ("hash", "pii+")])
+def test_no_byte_of_a_run_has_a_value_that_a_rule_drops_or_hashes(
+    verb: str, group: str, export: Path, tmp_path: Path
+) -> None:
+    rules = f"{group},[*] mail,[*] deep,profile:mail,profile:deep,users.*:platform,$device"
     left = run(export, tmp_path, f"--{verb}={rules}", "--hash=" + ("" if verb == "drop" else rules + ",") + "user_id,"
                "external_user_id,device_id", "--verbose", "--workers=2")  # fmt: skip
 
     gone = [*marks(is_pii), *marks(is_id)]
     gone += marks(lambda _, field: field.name in ("platform", "device_model", "device_id"))
+    gone += marks(lambda _, field: field.name in UNMARKED) if group == "pii+" else []
     assert len(gone) > 300
     assert [mark for mark in gone if mark in left] == []
     custom = marks(is_custom)

@@ -18,8 +18,6 @@ from transforms.errors import CredentialsError, StoreError
 from transforms.stores.store import store_for
 
 VARIABLE = "CURRENTS_HASH_KEY"
-LEAST_BYTES = 16
-"""A shorter key can be tried out; it is taken with a warning."""
 
 _SECRET = re.compile(r"projects/[^/]+/secrets/[\w-]+(/versions/(\d+|latest))?\Z")
 _SERVICE = "https://secretmanager.googleapis.com"
@@ -44,10 +42,6 @@ class HashKey:
     def seal(self) -> str:
         """A digest of the key's digest: the same for the same key, and no help in finding it."""
         return hashlib.sha256(hashlib.sha256(self._key).digest()).hexdigest()
-
-    @property
-    def is_short(self) -> bool:
-        return len(self._key) < LEAST_BYTES
 
     def __repr__(self) -> str:
         return "HashKey(…)"

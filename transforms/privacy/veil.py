@@ -75,7 +75,7 @@ class Veil:
         found = [(action, each.text) for action, each in self._rules if each.of_column(event_type, name, property_name)]
         action = found[0][0] if found else None  # the rules that drop come first
         known = catalog.event_types().get(event_type)
-        if self._withholds_unknown and known is not None and name not in known.properties:
+        if self._withholds_unknown and (known is None or name not in known.properties):
             action = DROP
         return action, tuple(text for _, text in found)
 

@@ -11,6 +11,7 @@ from tests.exports.small_exports import NOW, OPEN, SCHEMA, avro, path, rows, wri
 from transforms.currents.catalog import CUSTOM_EVENT
 from transforms.report.what_leaves import figures
 
+NEW = "users.new.Thing"
 EMAIL = "ada@example.org"
 
 
@@ -64,17 +65,19 @@ def test_what_is_unknown_is_counted_and_listed_whether_it_is_sent_or_not(tmp_pat
         tmp_path / "in",
         {
             path("a"): avro(rows("a", new_field="x"), schema=schema),
-            path("b", event_type="users.new.Thing"): avro(rows("b"), schema=wider("users.new.Thing")),
+            path("b", event_type=NEW): avro([*rows("b"), *rows("late", 1, time=1)], schema=wider(NEW)),
         },
     )
     for choice, events in (("send", 24), ("withhold", 12)):
         out = tmp_path / choice
-        done = run_cli(tmp_path / "in", out, f"--now={NOW}", f"--unknown_fields={choice}")
+        done = run_cli(tmp_path / "in", out, f"--now={NOW}", "--max_reject_share=1", f"--unknown_fields={choice}")
         assert done.returncode == 0, done.stderr
         report = read_output(out).report
         assert report["rows"]["events"] == events
-        assert report["unknown_types"]["users.new.Thing"]["rows"] == 12
+        assert report["unknown_types"][NEW]["rows"] == (12 if choice == "send" else 13)
         assert report["unknown_columns"] == {OPEN: {"new_field": 12}}
+        (reject,) = read_output(out).rejects
+        assert ("campaign_name" in reject["record"]) is (choice == "send")
         assert ("new_field" in lines(report)) is (choice == "send") or lines(report)["new_field"][-1] == "dropped"
 
 
