@@ -41,11 +41,11 @@ def main(argv: Sequence[str]) -> Status:
     except (UserError, LimitExceeded) as error:
         return end(Status.of(error), NOT_KNOWN, message=str(error))
     except KeyboardInterrupt:
-        return end(Status.INTERRUPTED, NOT_KNOWN, message="interrupted: the same command goes on")
+        return end(Status.INTERRUPTED, NOT_KNOWN, message="interrupted: the same command resumes")
     except SystemExit:  # --help
         return end(Status.DONE, NOT_KNOWN, word="help")
     except (RunError, OSError) as error:
-        return end(Status.FAILED, NOT_KNOWN, message=f"{error}: the same command goes on")
+        return end(Status.FAILED, NOT_KNOWN, message=f"{error}: the same command resumes")
     except Exception as error:
         return end(Status.FAILED, NOT_KNOWN, message=fault(error))
 
@@ -62,7 +62,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
     if "events" in command_line.kinds(flags) and not flags.untagged and not (run.report.get("flags") or {}).get("tag"):
         raise UsageError(
             "the run has no --tag, by which alone its events can be told from the connector's later: run the job with "
-            "--tag, or say --untagged"
+            "--tag, or pass --untagged"
         )
     if not flags.yes:
         _ask(run, flags)
@@ -73,17 +73,17 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
     show(_six_lines(report, folder))
     told = {**report, "ledger": folder}
     if isinstance(ended, KeyboardInterrupt):
-        return _say("interrupted: the same command goes on", Status.INTERRUPTED), told
+        return _say("interrupted: the same command resumes", Status.INTERRUPTED), told
     if ended is not None:
         nothing_taken = not any(
             report[kind]["acknowledged"] + report[kind]["refused"] for kind in ("events", "profiles")
         )
         if isinstance(ended, DeliveryStopped) and ended.unauthorised and nothing_taken:
-            words = f"Mixpanel refuses the credentials ({ended}): mend them, nothing was taken"
+            words = f"Mixpanel refuses the credentials ({ended}): correct them, nothing was taken"
             return _say(words, Status.REFUSED), told
         if isinstance(ended, NotAFinishedRun) and nothing_taken:
             return _say(str(ended), Status.REFUSED), told
-        return _say(f"stopped: {ended}; mend the cause, and the same command goes on", Status.FAILED), told
+        return _say(f"stopped: {ended}; fix the cause, and the same command resumes", Status.FAILED), told
     refused = sum(report[kind]["refused"] for kind in command_line.kinds(flags))
     answered = refused + sum(report[kind]["acknowledged"] for kind in command_line.kinds(flags))
     if refused > flags.refused_ok * answered:
@@ -163,7 +163,7 @@ def _ask(run: DeliveredRun, flags: argparse.Namespace) -> None:
         UsageError: there is none, or it is not wanted.
     """
     if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here: look at it with --dry_run, then say --yes")
+        raise UsageError("there is no terminal to ask on: look at it with --dry_run, then pass --yes")
     print("\n".join(_summary(outlook(run, flags), run, flags)), file=sys.stderr)
     print("Merges in Mixpanel cannot be undone. Send this? [yes/no] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -3,7 +3,7 @@
 ::
 
     CurrentsToMixpanelError            1
-    ├── UserError                      2  what was typed, or what is there, forbids it: nothing was begun
+    ├── UserError                      2  what was typed, or what is there, forbids it: nothing was started
     │   ├── UsageError                 2
     │   ├── InputError                 2
     │   │   └── NoFilesFound           2
@@ -18,7 +18,7 @@
     ├── LimitExceeded                  4  a limit that was set: nothing changed
     │   ├── TooManyRejects             4
     │   └── TooManyDeletions           4
-    └── RunError                       1  what was begun cannot be finished: the same command goes on
+    └── RunError                       1  what was begun cannot be finished: the same command resumes
         ├── RunFailed                  1
         ├── StoreError                 1
         │   ├── StoreUnavailable       2
@@ -102,7 +102,7 @@ def _below(kind: type[CurrentsToMixpanelError]) -> Iterator[type[CurrentsToMixpa
 
 
 class UserError(CurrentsToMixpanelError):
-    """What was typed, or what is there already, forbids it: nothing was begun."""
+    """What was typed, or what is there already, forbids it: nothing was started."""
 
     exit_status = 2
 
@@ -114,11 +114,11 @@ class LimitExceeded(CurrentsToMixpanelError):
 
 
 class RunError(CurrentsToMixpanelError):
-    """What was begun cannot be finished; the same command goes on when the cause is gone."""
+    """What was begun cannot be finished; the same command resumes when the cause is gone."""
 
 
 class UsageError(UserError):
-    """The command line cannot be obeyed; the message says what to write instead."""
+    """The command line is refused; the message says what to write instead."""
 
 
 class InputError(UserError):
@@ -210,7 +210,7 @@ class MixedWorkspaces(RunError):
         count = f"{len(workspaces)}{' or more' if more else ''}"
         return cls(
             f"the export has rows of {count} workspaces (app_group_id): {found}; their external ids may mean "
-            "different people: run each on its own, or say --mixed_workspaces if they mean the same"
+            "different people: run each on its own, or pass --mixed_workspaces if they mean the same"
         )
 
 

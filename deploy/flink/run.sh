@@ -114,7 +114,7 @@ COUNT
 jvm GET_JM_RESOURCE_PARAMS job-manager org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint
 jvm GET_TM_RESOURCE_PARAMS task-manager-1 org.apache.flink.runtime.taskexecutor.TaskManagerRunner
 jvm GET_TM_RESOURCE_PARAMS task-manager-2 org.apache.flink.runtime.taskexecutor.TaskManagerRunner
-SECONDS=0 # those of the installation are no part of it
+SECONDS=0 # those of the installation do not count
 until [ "$(registered)" = 2 ]; do
   [ "$SECONDS" -lt "$seconds" ] || { tail -n 20 "$work"/*.log >&2; fail "no two task managers within $seconds seconds"; }
   for process in "${started[@]}"; do

@@ -11,7 +11,7 @@ class Status(enum.IntEnum):
     """A status with its meaning, in the words of the documentation's tables.
 
     >>> int(Status.LIMIT), Status.LIMIT.name, Status.LIMIT.meaning
-    (4, 'LIMIT', 'a limit of yours was passed: nothing changed')
+    (4, 'LIMIT', 'a limit that you set was exceeded: nothing changed')
     """
 
     meaning: str
@@ -23,11 +23,11 @@ class Status(enum.IntEnum):
         return status
 
     DONE = 0, "done"
-    FAILED = 1, "failed or stopped: fix the cause, and the same command goes on"
-    REFUSED = 2, "cannot be obeyed: nothing was begun"
+    FAILED = 1, "failed or stopped: fix the cause, and the same command resumes"
+    REFUSED = 2, "refused: nothing was started"
     LOOK = 3, "done, but look"
-    LIMIT = 4, "a limit of yours was passed: nothing changed"
-    INTERRUPTED = 130, "interrupted: the same command goes on"
+    LIMIT = 4, "a limit that you set was exceeded: nothing changed"
+    INTERRUPTED = 130, "interrupted: the same command resumes"
 
     __str__ = int.__repr__
 

@@ -52,7 +52,7 @@ def worker_lost(status: int | None, reason: str, file: str = "") -> str:
         return f"a worker process did not start: {reason}: --workers 1 needs none"
     ended_by = None if status is None else -status if status < 0 else status - 128
     if ended_by in (None, signal.SIGKILL):
-        return "a worker process was killed, most often for want of memory: run the same command with --workers 1"
+        return "a worker process was killed, most often because memory ran out: run the same command with --workers 1"
     if ended_by in set(signal.Signals):
         return f"a worker process was ended by {signal.Signals(ended_by).name}: run the same command with --workers 1"
     return f"a worker process ended by itself, with status {status}: --verbose shows why"
@@ -126,7 +126,7 @@ def fault(error: Exception) -> str:
     *_, last = traceback.extract_tb(error.__traceback__) or [None]
     place = f" ({os.path.basename(last.filename)}, line {last.lineno})" if last else ""
     said = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"{said}: a fault of this program{place}: report it; the same command goes on"
+    return f"{said}: a fault of this program{place}: report it; the same command resumes"
 
 
 def _behind_frames(text: str) -> int:

@@ -36,8 +36,8 @@ def _is_one(parts: list[str]) -> bool:
     names = [part.strip() for part in parts]
     if all(name and _exists(name) for name in names):
         raise UsageError(
-            f"--input {whole}: there is one of that very name, and each of {', '.join(names)} exists too: write "
-            f"{whole.replace(',', '?')} for the one, or {',./'.join(names)} for all"
+            f"--input {whole}: a file or folder has exactly that name, and each of {', '.join(names)} exists too: "
+            f"write {whole.replace(',', '?')} for the one, or {',./'.join(names)} for all"
         )
     return True
 

@@ -54,7 +54,7 @@ def heed_from_the_start(program: str, argv: Sequence[str]) -> None:
     """While the command's modules are being imported: an interruption ends the process there and then."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        _end(program, argv, {}, "interrupted: nothing was begun")
+        _end(program, argv, {}, "interrupted: nothing was started")
 
     for number in SIGNALS:
         signal.signal(number, end)
@@ -100,7 +100,7 @@ def _watch(program: str, argv: Sequence[str], counts: Mapping[str, Any]) -> None
     heard, tells = os.pipe()
     os.set_blocking(tells, False)
     signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
-    message = f"interrupted: what was under way did not end within {LAST_SECONDS:g} s; the same command goes on"
+    message = f"interrupted: what was under way did not end within {LAST_SECONDS:g} s; the same command resumes"
     told = _begin_watchdog(heard, _said(program, argv, counts, message))
 
     def watch() -> None:

@@ -76,13 +76,13 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError(f"{flag} is not a flag{parser.did_you_mean(flag)}")
     given, rest = parser.parse_known_args(list(argv))
     if rest:
-        raise UsageError(f"{rest[0]} stands alone: every value needs its flag before it (--input, --output, …)")
+        raise UsageError(f"{rest[0]} has no flag before it: every value needs one (--input, --output, …)")
     return _options(given)
 
 
 def _options(given: argparse.Namespace) -> Options:
     if given.id_merge == "original":
-        raise UsageError("--id_merge original is not there yet: use simplified, none or native")
+        raise UsageError("--id_merge original is not supported yet: use simplified, none or native")
     if given.tag is not None and not given.tag.strip():
         raise UsageError("--tag is empty: give it a text or leave it out")
     workers = given.workers or given.direct_num_workers
@@ -181,7 +181,9 @@ def _refuse_secrets(unknown: Sequence[str]) -> None:
     for flag in unknown:
         name = "--" + flag.lstrip("-").replace("-", "_")
         if name in SECRET_FLAGS:
-            raise UsageError(f"{flag} would put a secret into logs: use the environment variable {SECRET_FLAGS[name]}")
+            raise UsageError(
+                f"{flag} would write a secret into logs: use the environment variable {SECRET_FLAGS[name]}"
+            )
         if flag.startswith("--") and _SECRET_WORDS.search(name):
             raise UsageError(f"{flag} is not a flag, and secrets do not go into flags: use the environment")
 

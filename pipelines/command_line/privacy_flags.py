@@ -96,7 +96,7 @@ def _rules(flag: str, text: str | None) -> tuple[str, ...]:
     for item in (part.strip() for part in text.split(",")):
         rules += _of_file(flag, item[1:]) if item.startswith("@") else [item] if item else []
     if not rules:
-        raise UsageError(f"--{flag} {text} holds no rule: write one, such as pii, or leave it out")
+        raise UsageError(f"--{flag} {text} has no rules: give one, such as pii, or leave it out")
     return checked(flag, rules)
 
 

@@ -169,7 +169,7 @@ def named(text: str) -> str:
             return name
     near = difflib.get_close_matches(last.lower(), [name.lower() for name in RUNNERS], 1, 0.6)
     meant = next((f"did you mean {name}? " for name in RUNNERS if [name.lower()] == near), "")
-    raise UsageError(f"--runner {text} is not known here: {meant}allowed are {', '.join(RUNNERS)}")
+    raise UsageError(f"--runner {text} is not supported: {meant}allowed are {', '.join(RUNNERS)}")
 
 
 def submission(given: argparse.Namespace, paths: Sequence[tuple[str, str]]) -> Submission:
@@ -224,10 +224,10 @@ def _check_environment(found: Submission) -> None:
     for text in (None if kind == "DOCKER" else config, *options):  # an image's name and tag are none
         if text and _SECRET_VARIABLE.search(text):
             name = "environment_config" if text == config else "environment_option"
-            raise UsageError(f"--{name} would put a secret into logs: set it in the workers' own environment instead")
+            raise UsageError(f"--{name} would write a secret into logs: set it in the workers' own environment instead")
     for name in ("experiments", "dataflow_service_options", "job_server_jvm_properties"):
         if any(_SECRET_VARIABLE.search(text) for text in given.get(name, [])):
-            raise UsageError(f"--{name} would put a secret into logs: leave it out")
+            raise UsageError(f"--{name} would write a secret into logs: leave it out")
     if (config or options) and kind is None:
         raise UsageError("--environment_config and --environment_option need --environment_type: DOCKER, PROCESS, …")
     if kind == "LOOPBACK" and (config or options):
@@ -255,16 +255,14 @@ def _check_endpoint(name: str, text: str) -> None:
     except ValueError as error:  # no port, or brackets that do not close
         raise UsageError(f"--{name} {text} is not an address ({error}): write one host and its port") from None
     if password is not None:
-        raise UsageError(f"--{name} would put a password into logs: write the address without it")
+        raise UsageError(f"--{name} would write a password into logs: write the address without it")
 
 
 def _check_files(found: Submission) -> None:
     setup = found.given.get("setup_file")
     if setup is not None:
         if os.path.basename(setup) != "setup.py":
-            raise UsageError(
-                f"--setup_file {setup} must be called setup.py, as Beam will have it: name this program's own"
-            )
+            raise UsageError(f"--setup_file {setup} must be called setup.py, as Beam requires: name this program's own")
         if not os.path.isfile(setup):
             raise UsageError(f"--setup_file {setup} is not a file: name the setup.py of this program's source")
         if importlib.util.find_spec("setuptools") is None:

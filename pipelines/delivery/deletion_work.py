@@ -157,5 +157,5 @@ class LeaseCheck:
     def __call__(self) -> None:
         while not self._lease.is_fresh():
             if self._lease.lost.is_set():
-                raise DeliveryStopped("another delivery took this one for dead and goes on in its place")
+                raise DeliveryStopped("another delivery took this one for dead and has taken over")
             time.sleep(0.5)

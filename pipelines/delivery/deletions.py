@@ -52,11 +52,11 @@ class Outcome(NamedTuple):
     def status(self) -> tuple[Status, str]:
         """The exit status, and the line that says what to do, where something is to be done."""
         if isinstance(self.ended, KeyboardInterrupt):
-            return Status.INTERRUPTED, "interrupted: the same command goes on"
+            return Status.INTERRUPTED, "interrupted: the same command resumes"
         if isinstance(self.ended, UsageError):
             return Status.REFUSED, str(self.ended)
         if self.ended is not None:
-            return Status.FAILED, f"stopped: {self.ended}; mend the cause, and the same command goes on"
+            return Status.FAILED, f"stopped: {self.ended}; fix the cause, and the same command resumes"
         found = self.told["deletions"]
         if refused := found.get("refused"):
             return Status.LOOK, f"{refused:,} ids were refused: look at the report; the same command asks again"
@@ -146,7 +146,7 @@ def _with_lease(
             connection.close()
         found = _report(run, flags, folder, command, wanted, ended, carried.warning)
         if carried.taken == 0 and isinstance(ended, DeliveryStopped) and ended.unauthorised:
-            ended = UsageError(f"Mixpanel refuses the credentials ({ended}): mend them, nothing was asked for")
+            ended = UsageError(f"Mixpanel refuses the credentials ({ended}): correct them, nothing was asked for")
         told_ = {"status": found["status"], "deletions": found, **totals(run, read_state(folder)),
                  "requests": dict(requests.requests), "project_id": flags.project_id, "region": flags.region,
                  "ledger": folder}  # fmt: skip
@@ -218,8 +218,8 @@ def _confirm(lines: list[str], left: int) -> None:
     """
     if not sys.stdin.isatty():
         raise UsageError(
-            f"nobody can be asked here (and --yes does not answer for deletions): look at the {left:,} ids with "
-            "--dry_run, then say --delete_at_most N"
+            f"there is no terminal to ask on (and --yes does not answer for deletions): look at the {left:,} ids with "
+            "--dry_run, then pass --delete_at_most N"
         )
     print("\n".join(lines), file=sys.stderr)
     print("Type the number of ids to have them deleted: ", end="", file=sys.stderr, flush=True)

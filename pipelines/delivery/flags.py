@@ -93,7 +93,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"{name} is not a flag{flags.did_you_mean(name)}")
     found, rest = flags.parse_known_args(list(argv))
     if rest:
-        raise UsageError(f"{rest[0]} stands alone: every value needs its flag before it (--input, --project_id, …)")
+        raise UsageError(f"{rest[0]} has no flag before it: every value needs one (--input, --project_id, …)")
     for name in ("input", "ledger", "records", "confirmed"):
         if getattr(found, name) is not None:
             setattr(found, name, place(getattr(found, name)))

@@ -1,4 +1,4 @@
-"""``--redeliver refused``: the records that are refused, as they stand or as a file mends them, in batches again.
+"""``--redeliver refused``: the records that are refused, as they stand or as a file corrects them, in batches again.
 
 They are read from the ledger, or the file, as they are sent: a million of them takes no more memory than ten.
 """
@@ -20,10 +20,10 @@ _Record = tuple[str, str, int, bytes]  # kind, file, line, record
 
 
 class Redelivery:
-    """What is to be sent again. ``mended`` is the path of lines of ``refused/`` whose records were mended."""
+    """What is to be sent again. ``corrected`` is the path of lines of ``refused/`` whose records were corrected."""
 
-    def __init__(self, folder: str, before: State, mended: str | None) -> None:
-        self._folder, self._before, self._mended = folder, before, mended
+    def __init__(self, folder: str, before: State, corrected: str | None) -> None:
+        self._folder, self._before, self._corrected = folder, before, corrected
 
     def check(self) -> None:
         """Look at every line of the file before anything is sent.
@@ -31,18 +31,18 @@ class Redelivery:
         Raises:
             UsageError: there is no such file, or it holds what is not refused.
         """
-        if self._mended is None:
+        if self._corrected is None:
             return
         open_ones: dict[tuple[str, str], bytearray] = {}  # by line 1 where it is refused
         for kind, file, line, _ in self._refused():
             lines = open_ones.setdefault((kind, file), bytearray())
             lines.extend(bytes(max(line + 1 - len(lines), 0)))
             lines[line] = 1
-        for number, (kind, file, line, _) in _mended(self._mended):
+        for number, (kind, file, line, _) in _corrected(self._corrected):
             lines = open_ones.get((kind, file), bytearray())
             if line >= len(lines) or not lines[line]:
                 raise UsageError(
-                    f"line {number} of --records {self._mended} is not among the refused records as they stand, or "
+                    f"line {number} of --records {self._corrected} is not among the refused records as they stand, or "
                     "stands there twice: take it out"
                 )
             lines[line] = 0
@@ -65,17 +65,17 @@ class Redelivery:
             yield Batch(kind, of, 0, b"".join(lines), tuple(numbers), is_redelivery=True)
 
     def _records(self) -> Iterator[_Record]:
-        if self._mended is None:
+        if self._corrected is None:
             yield from self._refused()
         else:
-            yield from (record for _, record in _mended(self._mended))
+            yield from (record for _, record in _corrected(self._corrected))
 
     def _refused(self) -> Iterator[_Record]:
         for _, kind, file, one in refused_now(self._folder, self._before):
             yield kind, file, one.line, one.record
 
 
-def _mended(path: str) -> Iterator[tuple[int, _Record]]:
+def _corrected(path: str) -> Iterator[tuple[int, _Record]]:
     """The records of the file with their lines there."""
     for number, line in enumerate(_lines(path), start=1):
         if not line:

@@ -43,10 +43,10 @@ _SEAL = "token.json"
 _LAST_SECONDS = 3.0
 _NEXT = {
     "delivered": "Look in the project whether events and persons are as expected. Nothing more is to be sent.",
-    "partial": "Look at the refused records. Mend the cause in Mixpanel, or the records in a copy of refused/, and "
+    "partial": "Look at the refused records. Fix the cause in Mixpanel, or the records in a copy of refused/, and "
     "send them with --redeliver refused (and --records FILE).",
-    "stopped": "Mend what the message says and give the same command again: it goes on where this one stopped.",
-    "interrupted": "Give the same command again: it goes on where this one stopped.",
+    "stopped": "Fix what the message says and give the same command again: it resumes where this one stopped.",
+    "interrupted": "Give the same command again: it resumes where this one stopped.",
 }
 
 
@@ -96,13 +96,13 @@ def check_project(flags: argparse.Namespace, credentials: Credentials) -> str | 
     finally:
         connection.close()
     if reply.status == 401:
-        raise UsageError("Mixpanel refuses the service account: mend MIXPANEL_SERVICE_ACCOUNT (USER:SECRET)")
+        raise UsageError("Mixpanel refuses the service account: correct MIXPANEL_SERVICE_ACCOUNT (USER:SECRET)")
     if projects is None:
         return f"Mixpanel did not say which projects the service account knows ({reply.status})"
     if flags.project_id not in known:
         raise UsageError(
-            f"the service account does not know the project {flags.project_id}: mend --project_id or --region, or make "
-            "it an Owner or Admin there"
+            f"the service account does not know the project {flags.project_id}: correct --project_id or --region, or "
+            "make it an Owner or Admin there"
         )
     return None
 
@@ -134,7 +134,7 @@ def deliver(
     """Send what is missing; returns the report, its folder, and what ended it before its time.
 
     Raises:
-        DeliveryAtWork, DeliveryMismatch, UsageError: nothing was begun.
+        DeliveryAtWork, DeliveryMismatch, UsageError: nothing was started.
     """
     folder = ledger_folder(flags, run)
     lease = acquire(folder)
@@ -179,7 +179,7 @@ def _send(
             most = limits(flags)[kind]
             for batch in _batches(run, kind, most, before) if again is None else again.batches(kind, *most):
                 if lease.lost.is_set():
-                    raise DeliveryStopped("another delivery took this one for dead and goes on in its place")
+                    raise DeliveryStopped("another delivery took this one for dead and has taken over")
                 sender.submit(batch)
                 if alone:  # wrong credentials show before much is sent
                     sender.wait()

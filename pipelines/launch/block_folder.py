@@ -108,7 +108,7 @@ def _make(parent: str) -> tuple[str, int]:
 
 
 def _sweep(parent: str) -> None:
-    """Remove folders of own runs that are no more."""
+    """Remove folders of own runs that have ended."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         found = [entry.path for entry in entries if entry.name.startswith(PREFIX)]
         for folder in found:

@@ -142,7 +142,7 @@ _NOTHING = dict.fromkeys(
 )
 
 
-def test_a_mended_header_marker_loses_nothing(tmp_path: Path) -> None:
+def test_a_repaired_header_marker_loses_nothing(tmp_path: Path) -> None:
     content = flipped(BROKEN, BROKEN.index(MARKER) + 2)
     source = write(tmp_path / "in", {path("a"): avro(rows("a")), BAD: content})
 

@@ -18,27 +18,27 @@ ESCAPED = "surrogateescape"
 """How broken bytes are read: as code points that no UTF-8 text has, so that they are told from all others."""
 
 
-def mended(value: Any) -> Any:
+def repaired(value: Any) -> Any:
     """A value that was read with ``ESCAPED``, with U+FFFD for what is not UTF-8; equal to it where nothing is broken.
 
-    >>> mended({"a": ["x\\udcff"]})
+    >>> repaired({"a": ["x\\udcff"]})
     {'a': ['x\ufffd']}
     """
     if isinstance(value, str):
         return value.encode("utf-8", ESCAPED).decode("utf-8", "replace")
     if isinstance(value, list):
-        return [mended(item) for item in value]
+        return [repaired(item) for item in value]
     if isinstance(value, dict):
-        return {mended(key): mended(item) for key, item in value.items()}
+        return {repaired(key): repaired(item) for key, item in value.items()}
     return value
 
 
-def mend_rows(rows: list[dict[str, Any]], columns: Sequence[str], first: int, broken: dict[str, list[int]]) -> None:
-    """Mends columns of rows in place; adds the positions of broken texts to ``broken``, counted from ``first``."""
+def repair_rows(rows: list[dict[str, Any]], columns: Sequence[str], first: int, broken: dict[str, list[int]]) -> None:
+    """Repairs columns of rows in place; adds the positions of broken texts to ``broken``, counted from ``first``."""
     for position, row in enumerate(rows, start=first):
         for column in columns:
             value = row[column]
-            if isinstance(value, (str, list, dict)) and (whole := mended(value)) != value:
+            if isinstance(value, (str, list, dict)) and (whole := repaired(value)) != value:
                 row[column] = whole
                 broken.setdefault(column, []).append(position)
 

@@ -56,7 +56,7 @@ class FileDamage(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-    """Rows of neighbouring blocks, and where a text of theirs was mended: positions of rows, by column."""
+    """Rows of neighbouring blocks, and where a text of theirs was repaired: positions of rows, by column."""
 
     table: pa.Table
     broken: dict[str, list[int]]

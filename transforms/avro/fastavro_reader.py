@@ -12,7 +12,7 @@ import fastavro
 import pyarrow as pa
 
 from transforms.avro.bounds import Allowance
-from transforms.avro.broken_text import ESCAPED, mend_rows
+from transforms.avro.broken_text import ESCAPED, repair_rows
 from transforms.avro.container import Block, Schema
 from transforms.avro.datafusion_reader import ARROW_TYPES
 from transforms.avro.logical_types import json_of, named_types, plain_value
@@ -54,7 +54,7 @@ def read_table(
     """Exactly ``block.rows`` rows that take exactly the block's bytes, and where a text that is not UTF-8 was replaced:
     positions of rows, by column.
 
-    Such a text is often the first sign that a length is broken. So it is mended only where the block is exactly its
+    Such a text is often the first sign that a length is broken. So it is repaired only where the block is exactly its
     rows whatever stands in its texts. Never are all rows there at once as Python's objects, which take a hundred times
     more. What the block has of values without bytes is taken from the ``allowance`` of its file, if one is given.
 
@@ -82,7 +82,7 @@ def _mended_table(
     tables: list[pa.Table] = []
     broken: dict[str, list[int]] = {}
     for rows in _batches(schema, block, ESCAPED, allowance):
-        mend_rows(rows, columns, sum(table.num_rows for table in tables), broken)
+        repair_rows(rows, columns, sum(table.num_rows for table in tables), broken)
         tables.append(rows_to_table(schema, rows, columns))
     return pa.concat_tables(tables), broken
 

@@ -92,7 +92,7 @@ def _parse(text: bytes) -> Schema:
     if not isinstance(plain, dict) or plain.get("type") != "record":
         told = ascii(declared)[:80]
         raise SchemaError("header", f"the schema is [{told}], not a record: give files of Currents rows")
-    # It refuses what is no schema: unknown types, ill-formed names.
+    # It refuses what is not a schema: unknown types, ill-formed names.
     bounds = measure(fastavro.parse_schema(json.loads(json.dumps(plain))))
     fields = {field["name"]: _kind(field["type"]) for field in plain["fields"]}
     if len(fields) != len(plain["fields"]):

@@ -103,7 +103,7 @@ class UnitReader:
                 self._on_file(file.path)
             checksum = isal_zlib.crc32(content)
             if self._expected is not None and self._expected[position] != checksum:
-                raise DataChanged(f"{file.path} changed between the two passes: run again when it is whole")
+                raise DataChanged(f"{file.path} changed between the two passes: run again once it is complete")
             self.checksums.append(checksum)
             container = read_container(content, self._max_block_bytes)
             del content

@@ -61,7 +61,7 @@ def _of(status: int, headers: Mapping[str, str], body: bytes, lines: bytes, rows
 
 
 def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """What a status means that says nothing of single records: the whole request again after a while, or stop."""
+    """What a status means that does not mention single records: the whole request again after a while, or stop."""
     words = f"{status} {words_of(body)}".strip()
     if status in (408, 429) or status >= 500:
         return Answer(Verdict.AGAIN, words=words, retry_after=_seconds(headers))

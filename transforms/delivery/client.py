@@ -95,8 +95,8 @@ class Connection:
             if 400 <= status < 500 and status not in (408, 429):
                 raise ProxyError(
                     f"the proxy {self._proxy.host}:{self._proxy.port} answers {status} to a connection to "
-                    f"{self._host}:{self._port}: mend HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), or name the host "
-                    "in NO_PROXY"
+                    f"{self._host}:{self._port}: correct HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), or name the "
+                    "host in NO_PROXY"
                 ) from None
             raise ConnectionFailed(f"the proxy {self._proxy.host}:{self._proxy.port} answers {status}") from None
 

@@ -89,7 +89,7 @@ def from_environment(environment: Mapping[str, str], *, token_only: bool, profil
     if account is None and not token_only:
         raise CredentialsError(
             f"{SERVICE_ACCOUNT} is not set, and with the token alone events go to the project of {TOKEN}, whatever "
-            "--project_id says: set the service account, or say --token_only"
+            "--project_id says: set the service account, or pass --token_only"
         )
     if profiles and token is None:
         raise CredentialsError(f"profiles are sent with the project's token: set {TOKEN} or {TOKEN}_FILE")

@@ -190,7 +190,7 @@ def entries(folder: str) -> Iterator[tuple[str, Settled]]:
         for line in io.BytesIO(store.get(entry.path) or b""):
             try:
                 if not line.endswith(b"\n"):
-                    break  # it was torn, and never counted
+                    break  # it was cut off, and never counted
                 settled = Settled.from_line(line)
             except (ValueError, TypeError, AttributeError):
                 # Power was lost before the last append was synced: its pages may be there in part, and none counted.

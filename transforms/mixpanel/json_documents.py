@@ -191,12 +191,12 @@ class _Parser:
             text, self._place = scanstring(self._text, self._place, True)
         except ValueError:
             raise _NotJson from None
-        mended = _HALF_PAIR.sub("\ufffd", text)
+        repaired = _HALF_PAIR.sub("\ufffd", text)
         if is_key:
-            self._key = mended
-        if mended != text:
+            self._key = repaired
+        if repaired != text:
             self._note("lone_surrogates")
-        return mended
+        return repaired
 
     def _whole(self, token: str) -> int | str:
         """An integer of 64 bits, with or without a sign; a longer one as it is written."""

@@ -81,7 +81,7 @@ def claim(
             their_files = digest_until(theirs.read_until)
         is_equal = claim_digest(their_files, theirs) == held.get("digest")
         published = None if overwrite or _CLEARING in held else store.get(join(output, MANIFEST))
-        # Killed while it took the place of an equal run's, a run may have left its own reports: that is mended.
+        # Killed while it took the place of an equal run's, a run may have left its own reports: that is put right.
         if published is not None and not (is_equal and not reports_agree(output, published)):
             raise OutputFolderError(
                 f"{output} holds a finished run: choose another --output, or replace it with --overwrite"

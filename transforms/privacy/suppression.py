@@ -97,5 +97,7 @@ def suppressed_persons(settings: Settings, resolution: Resolution) -> Suppressed
         return None
     found = read_suppressed(settings.suppress)
     if found.digest != settings.suppress_digest:
-        raise StoreError(f"--suppress {settings.suppress} is not what the run began with: run again when it is whole")
+        raise StoreError(
+            f"--suppress {settings.suppress} is not what the run began with: run again once it is complete"
+        )
     return SuppressedPersons(found, resolution)

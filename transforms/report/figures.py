@@ -246,7 +246,7 @@ def _types_left_out(limits: dict[str, Any]) -> list[str]:
 
 
 def _sent_beside_native(rows_by_type: dict[str, dict[str, int]]) -> list[str]:
-    """Types with events that Braze may have begun to send by its connector; those that it has removed are none."""
+    """Types with events that Braze may have begun to send by its connector; those that it has removed do not count."""
     known = catalog.event_types()
     return sorted(
         kind

@@ -66,7 +66,7 @@ class _AzureContainer(Bucket):
             if self._client.account_name not in (None, account):
                 raise StoreUnavailable(
                     f"{self.root}: AZURE_STORAGE_CONNECTION_STRING is of the account {self._client.account_name}: set "
-                    f"that of {account}, or mend the path"
+                    f"that of {account}, or correct the path"
                 )
             return
         self._client = ContainerClient(
@@ -114,7 +114,7 @@ class _AzureContainer(Bucket):
 
     def explain(self, error: Exception) -> str:
         if _code(error) in _NO_CONTAINER:
-            return f"there is no container {self.root}: mend its name"
+            return f"there is no container {self.root}: correct its name"
         return f"no credentials that Azure takes for {self.root} ({_code(error) or type(error).__name__}): {_CURE}"
 
 

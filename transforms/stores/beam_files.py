@@ -66,9 +66,9 @@ class BeamStore:
         before = self._status(entry.path)
         content = None if before is None else self._content(entry.path)
         if content is None:
-            raise DataChanged(f"{entry.path} was there when the run began and is gone now: run again")
+            raise DataChanged(f"{entry.path} existed when the run began and is gone now: run again")
         if not before == entry == self._status(entry.path) or len(content) != entry.size:
-            raise DataChanged(f"{entry.path} changed while the run was reading it: run again when it is whole")
+            raise DataChanged(f"{entry.path} changed while the run was reading it: run again once it is complete")
         return content
 
     def get(self, path: str) -> bytes | None:

@@ -132,7 +132,7 @@ class _GcsBucket(Bucket):
 
     def explain(self, error: Exception) -> str:
         if isinstance(error, (_NoBucket, exceptions.NotFound)):
-            return f"there is no bucket {self.root}: mend its name"
+            return f"there is no bucket {self.root}: correct its name"
         if isinstance(error, (exceptions.Forbidden, exceptions.Unauthorized, InvalidResponse)):
             return f"Google Cloud Storage refuses these credentials for {self.root}: {_CURE}"
         return f"the credentials for Google Cloud Storage do not work ({' '.join(str(error).split())[:200]}): {_CURE}"

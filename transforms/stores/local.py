@@ -117,14 +117,14 @@ class LocalStore:
         except (MemoryError, OverflowError) as error:
             raise too_large(entry.path, entry.size) from error
         except FileNotFoundError as error:
-            raise DataChanged(f"{entry.path} was there when the run began and is gone now: run again") from error
+            raise DataChanged(f"{entry.path} existed when the run began and is gone now: run again") from error
         except OSError as error:
             raise failure("read", entry.path, error) from error
         if (
             not _version(before) == _version(after) == entry.version
             or not before.st_size == after.st_size == len(content) == entry.size
         ):
-            raise DataChanged(f"{entry.path} changed while the run was reading it: run again when it is whole")
+            raise DataChanged(f"{entry.path} changed while the run was reading it: run again once it is complete")
         return content
 
     def get(self, path: str) -> bytes | None:

@@ -143,11 +143,11 @@ class ObjectStore:
                     return content
         except (_ObjectMissing, _PreconditionFailed) as error:
             if self.entry(entry.path) is None:
-                raise DataChanged(f"{entry.path} was there when the run began and is gone now: run again") from error
+                raise DataChanged(f"{entry.path} existed when the run began and is gone now: run again") from error
             raise DataChanged(
-                f"{entry.path} changed while the run was reading it: run again when it is whole"
+                f"{entry.path} changed while the run was reading it: run again once it is complete"
             ) from error
-        raise DataChanged(f"{entry.path} changed while the run was reading it: run again when it is whole")
+        raise DataChanged(f"{entry.path} changed while the run was reading it: run again once it is complete")
 
     def get(self, path: str) -> bytes | None:
         """The content of a small object as it is now; None where there is none."""
@@ -213,7 +213,7 @@ class ObjectStore:
 
     def _no_bucket(self, path: str) -> StoreUnavailable:
         # A name that is to be new cannot be missing: what is missing is the bucket.
-        return StoreUnavailable(f"cannot write {path}: there is no bucket {self._bucket.root}: mend its name")
+        return StoreUnavailable(f"cannot write {path}: there is no bucket {self._bucket.root}: correct its name")
 
     def _holds(self, path: str, data: bytes) -> bool:
         entry = self.entry(path)
@@ -264,7 +264,7 @@ class ObjectStore:
                 raise StoreUnavailable(f"cannot {act} {path}: {self._bucket.explain(error)}") from error
             if found is Meaning.PASSING:
                 raise StoreUnavailable(
-                    f"cannot {act} {path}: mend the path, or the endpoint in the environment: no host has the name "
+                    f"cannot {act} {path}: correct the path, or the endpoint in the environment: no host has the name "
                     f"({_one_line(error)})"
                 ) from error
             raise StoreError(f"cannot {act} {path}: {_one_line(error)}") from error

@@ -88,10 +88,10 @@ def _check_working_folder(text: str) -> None:
 def _unset(text: str, variable: re.Match[str] | None) -> StoreUnavailable:
     name = variable[0] if variable else ""
     return StoreUnavailable(
-        f"{text}: no shell has put a value in the place of {name}: write it in double quotes or none, set the "
+        f"{text}: {name} is still there, so no shell has replaced it: write it in double quotes or none, set the "
         f"variable, or write ./{text} for a folder of that name"
         if "://" not in text
-        else f"{text}: no shell has put a value in the place of {name}: write it in double quotes or none, and set it"
+        else f"{text}: {name} is still there, so no shell has replaced it: write it without single quotes, and set it"
     )
 
 

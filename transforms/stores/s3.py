@@ -87,7 +87,7 @@ class _S3Bucket(Bucket):
             raise StoreUnavailable(f"no credentials for S3 (s3://): {error}; {_CURE}") from error
         except (ValueError, exceptions.BotoCoreError) as error:
             raise StoreUnavailable(
-                f"cannot open {self.root}: {error}: mend AWS_ENDPOINT_URL (http://HOST:PORT) or AWS_DEFAULT_REGION"
+                f"cannot open {self.root}: {error}: correct AWS_ENDPOINT_URL (http://HOST:PORT) or AWS_DEFAULT_REGION"
             ) from error
 
     def page(self, prefix: str, token: str | None, most: int) -> tuple[list[Listed], str | None]:
@@ -155,7 +155,7 @@ class _S3Bucket(Bucket):
             return f"no credentials for S3: {_CURE}"
         code = error.response.get("Error", {}).get("Code", "")
         if code == "NoSuchBucket":
-            return f"there is no bucket {self.root}: mend its name, or AWS_ENDPOINT_URL"
+            return f"there is no bucket {self.root}: correct its name, or AWS_ENDPOINT_URL"
         why = "400: have they expired?" if code == _HEAD_REFUSED else code
         return f"S3 refuses these credentials for {self.root} ({why}): {_CURE}"
 

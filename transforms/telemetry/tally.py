@@ -100,7 +100,7 @@ def check_rejects(total: Tally, limit: float) -> None:
     """Refuse a run of which too large a share is rejected or lost, from 1,000 rows or 20 files on, or all of it.
 
     The rows of a file that cannot be opened at all are estimated from its bytes. A run that has nothing to publish is
-    refused whatever its size; files that hold no rows by their own counts are no loss.
+    refused whatever its size; files without rows by their own counts are not a loss.
 
     Raises:
         TooManyRejects: with the most frequent reasons and an example each.
@@ -128,13 +128,13 @@ def check_rejects(total: Tally, limit: float) -> None:
             f"all {read:,} rows that could be read are rejected" if read else f"no row of {_files(files)} could be read"
         )
         raise TooManyRejects(
-            f"{what}: check --input, mend the export, or leave files out with --skip (--max_reject_share 1 publishes "
+            f"{what}: check --input, repair the export, or leave files out with --skip (--max_reject_share 1 publishes "
             "even that):\n" + "\n".join(lines)
         )
     what = f"{share:.2%} of {read + lost:,} rows" if read else f"{share:.2%} of {files:,} files"
     raise TooManyRejects(
         f"{what} are rejected or lost, more than --max_reject_share {limit:g} allows; "
-        "mend the export, leave files out with --skip, or raise the limit:\n" + "\n".join(lines)
+        "repair the export, leave files out with --skip, or raise the limit:\n" + "\n".join(lines)
     )
 
 

@@ -116,4 +116,4 @@ def test_a_runners_help_has_its_own_options_alone_and_the_commands_help_has_none
 
 def test_help_for_a_runner_that_is_not_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--help-runner", "FlinkRuner"]) == 2
-    assert "--runner FlinkRuner is not known here: did you mean FlinkRunner?" in capsys.readouterr().err
+    assert "--runner FlinkRuner is not supported: did you mean FlinkRunner?" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_an_interruption_while_the_modules_are_imported_begins_nothing(
     done = interrupted([sys.executable, *argv, "--output=out", "--json"], by, tmp_path)
     assert done.returncode == 130
     assert json.loads(done.stdout)["status"] == "interrupted"
-    assert done.stderr == "currents-to-mixpanel: interrupted: nothing was begun\n"
+    assert done.stderr == "currents-to-mixpanel: interrupted: nothing was started\n"
 
 
 @pytest.mark.parametrize("verb", ["run", "deliver", "sample"])

@@ -92,7 +92,7 @@ REFUSED = [
     ("many", SEND, "101 ids are more than 100"),
     ("known", SEND, "2 of 50 known users are more than 1%"),
     ("old", SEND, "--stale_deletions"),
-    ("few", ("--send_deletions",), "nobody can be asked here"),
+    ("few", ("--send_deletions",), "there is no terminal to ask on"),
     ("few", ("--send_deletions", "--yes"), "--yes does not answer for deletions"),
     ("few", (*SEND, "--with_profiles"), "--send_deletions goes alone"),
     ("few", (*SEND, "--only", "profiles"), "goes alone"),

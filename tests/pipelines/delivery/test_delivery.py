@@ -79,7 +79,7 @@ def test_a_poisoned_record_is_refused_and_all_others_are_acknowledged(shape: str
     assert sum(done.report["splits"].values()) == (0 if shape != "strings" else 9)
 
 
-def test_refused_records_are_delivered_again_once_the_cause_is_mended(tmp_path: Path) -> None:
+def test_refused_records_are_delivered_again_once_the_cause_is_fixed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     project = MixpanelProject(refuses=refuses_poison)
     with stand_in(project) as server:
@@ -93,15 +93,15 @@ def test_refused_records_are_delivered_again_once_the_cause_is_mended(tmp_path: 
     assert done.refused() == []
 
 
-def test_refused_records_can_be_mended_in_a_file(tmp_path: Path) -> None:
+def test_refused_records_can_be_corrected_in_a_file(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     with stand_in(MixpanelProject(refuses=refuses_poison)) as server:
         (refused,) = deliver(run, server).refused()
-        refused["record"]["properties"]["$insert_id"] = "mended-77"
-        (tmp_path / "mended.ndjson").write_text(json.dumps(refused) + "\n")
-        done = deliver(run, server, "--redeliver", "refused", "--records", str(tmp_path / "mended.ndjson"))
+        refused["record"]["properties"]["$insert_id"] = "corrected-77"
+        (tmp_path / "corrected.ndjson").write_text(json.dumps(refused) + "\n")
+        done = deliver(run, server, "--redeliver", "refused", "--records", str(tmp_path / "corrected.ndjson"))
         assert (done.status, len(server.project.events)) == (0, 1000)
-        twice = deliver(run, server, "--redeliver", "refused", "--records", str(tmp_path / "mended.ndjson"))
+        twice = deliver(run, server, "--redeliver", "refused", "--records", str(tmp_path / "corrected.ndjson"))
     assert (twice.status, "is not among the refused records" in twice.err) == (2, True)
 
 
@@ -146,7 +146,7 @@ def test_an_interrupted_delivery_says_so_and_goes_on(by: signal.Signals, tmp_pat
         wait_for(server, 5)
         _, err = kill(process, by)
         assert process.returncode == 130
-        assert "the same command goes on" in err
+        assert "the same command resumes" in err
         report = json.loads((run / "_delivery/424242/report.json").read_bytes())
         assert report["status"] == "interrupted"
         assert 0 < report["events"]["acknowledged"] < 4000

@@ -1,4 +1,4 @@
-"""kill -9 at moments all through a delivery: the same command goes on, and sends nothing again that is acknowledged.
+"""kill -9 at moments all through a delivery: the same command resumes, and sends nothing again that is acknowledged.
 
 Each chain is one delivery of one run that is killed at one moment after the other, and then let be.
 """

@@ -119,9 +119,9 @@ def test_a_worker_that_cannot_start_is_told_from_one_that_was_killed(
 @pytest.mark.parametrize(
     ("status", "reason", "message"),
     [
-        (None, "", "was killed, most often for want of memory"),
-        (-9, "", "was killed, most often for want of memory"),
-        (137, "", "was killed, most often for want of memory"),
+        (None, "", "was killed, most often because memory ran out"),
+        (-9, "", "was killed, most often because memory ran out"),
+        (137, "", "was killed, most often because memory ran out"),
         (-11, "", "was ended by SIGSEGV"),
         (143, "", "was ended by SIGTERM"),
         (1, "", "ended by itself, with status 1"),

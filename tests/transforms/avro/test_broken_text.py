@@ -93,7 +93,7 @@ def test_only_columns_that_are_asked_for_are_marked() -> None:
     assert broken_of(other) == {}
 
 
-def test_texts_in_lists_maps_and_records_are_mended_too() -> None:
+def test_texts_in_lists_maps_and_records_are_repaired_too() -> None:
     schema = {
         "type": "record",
         "name": "dataexport.S3.inner.users.behaviors.app.FooBar",
@@ -176,7 +176,7 @@ def test_mutated_blocks_are_read_as_by_the_letter_or_are_damage() -> None:
     schema = parse_schema(json.dumps(LETTERS).encode())
     assert isinstance(schema, Schema)
     (block,) = read_container(avro(whole, LETTERS)).blocks
-    outcomes = {"mended": 0, "damage": 0, "as it was": 0}
+    outcomes = {"repaired": 0, "damage": 0, "as it was": 0}
     for _ in range(1500):
         data = bytearray(block.data)
         for _ in range(pick.choice([1, 1, 2])):
@@ -193,7 +193,7 @@ def test_mutated_blocks_are_read_as_by_the_letter_or_are_damage() -> None:
             assert isinstance(item, Chunk), bytes(data)
             assert item.table.to_pylist() == expected[0]
             assert broken_of(item) == expected[1]
-            outcomes["mended" if expected[1] else "as it was"] += 1
+            outcomes["repaired" if expected[1] else "as it was"] += 1
     assert min(outcomes.values()) > 50, outcomes
 
 

@@ -143,7 +143,7 @@ def test_an_input_with_a_comma_in_its_name_is_one(
     (tmp_path / "b").mkdir()
     capsys.readouterr()
     assert command.main(["--input=a,b", "--output=out2"]) == 2
-    assert "--input a,b: there is one of that very name, and each of a, b exists too" in capsys.readouterr().err
+    assert "--input a,b: a file or folder has exactly that name, and each of a, b exists too" in capsys.readouterr().err
     assert split_inputs("a?b") == ("a?b",)
     assert split_inputs("a,./b") == ("a", "./b")
 

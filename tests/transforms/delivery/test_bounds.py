@@ -137,15 +137,15 @@ def test_so_many_refused_records_are_sent_again_without_being_held(much_refused:
     assert list(Redelivery(str(much_refused), state, None).batches("profiles", 2000, 2_000_000)) == []
 
 
-def test_so_many_mended_records_are_sent_again_without_being_held(much_refused: Path, tmp_path: Path) -> None:
+def test_so_many_corrected_records_are_sent_again_without_being_held(much_refused: Path, tmp_path: Path) -> None:
     folder, state = str(much_refused), read_state(str(much_refused))
     write_refused(folder, state)
-    mended = tmp_path / "mended.gz"
-    mended.write_bytes(b"".join(part.read_bytes() for part in sorted((much_refused / "refused").iterdir())))
-    again = Redelivery(folder, state, str(mended))
+    corrected = tmp_path / "corrected.gz"
+    corrected.write_bytes(b"".join(part.read_bytes() for part in sorted((much_refused / "refused").iterdir())))
+    again = Redelivery(folder, state, str(corrected))
     assert peak(again.check) < 60
     assert sum(batch.rows for batch in again.batches("events", 2000, 2_000_000)) == REFUSED
-    mended.write_bytes(mended.read_bytes() + gzip.compress(b"\n" + orjson.dumps(
+    corrected.write_bytes(corrected.read_bytes() + gzip.compress(b"\n" + orjson.dumps(
         {"kind": "events", "file": "events/part-00000.ndjson.gz", "line": 7, "record": {}})))  # fmt: skip
     with pytest.raises(UsageError, match=f"line {REFUSED + 2} of --records .* stands there twice"):
         again.check()
@@ -167,9 +167,9 @@ def test_records_that_are_not_refused_ones_are_refused_before_anything_is_sent(
     content: bytes | None, words: str, tmp_path: Path
 ) -> None:
     if content is not None:
-        (tmp_path / "mended").write_bytes(content)
+        (tmp_path / "corrected").write_bytes(content)
     with pytest.raises(UsageError, match=words):
-        Redelivery(str(tmp_path), read_state(str(tmp_path)), str(tmp_path / "mended")).check()
+        Redelivery(str(tmp_path), read_state(str(tmp_path)), str(tmp_path / "corrected")).check()
 
 
 def lines_of(folder: Path) -> Iterator[int]:

@@ -267,7 +267,7 @@ def test_what_was_asked_for_is_read_back_and_counts_once(tmp_path: Path) -> None
         Asked(0, 1999, digest_of(ids[:1999]), 5, (Task("1"),)),
         Asked(1000, 999, digest_of(ids[1000:1999]), 6, (Task("2"),)),
         Asked(1999, 1, digest_of(ids[1999:2000]), 6, (), "odd"),
-        Asked(2000, 1, digest_of(ids[2000:2001]), 6, (), "mended"),
+        Asked(2000, 1, digest_of(ids[2000:2001]), 6, (), "put right"),
         Asked(2000, 1, digest_of(ids[2000:2001]), 7, (Task("3"),)),
         Asked(2500, 500, digest_of(ids[2499:2999]), 7, (Task("of other ids"),)),
         Asked(2600, 100, digest_of(ids[2600:2700]), 8, (Task("4", None, "666"),)),

@@ -80,7 +80,7 @@ def test_a_proxy_that_refuses_the_password_begins_nothing_and_is_not_quoted(
         assert (done.status, f"the proxy {proxy.address} answers 407" in done.err) == (2, True), done.err
         assert_hidden("c4nary", run, done)
         token_only = deliver_without_endpoint(run, server, "--token_only", "--json", **changes, **{ACCOUNT: None})
-        assert (token_only.status, "mend HTTPS_PROXY" in token_only.err) == (1, True), token_only.err
+        assert (token_only.status, "correct HTTPS_PROXY" in token_only.err) == (1, True), token_only.err
         assert token_only.report["requests"] == {"proxy": 1}
         assert_hidden("c4nary", run, token_only)
         assert_hidden("Z3VhcmQ6YzRuYXJ5", run, token_only)

@@ -1,6 +1,6 @@
 """Places that are none, endpoints and credentials that are written wrongly, names and objects that are odd.
 
-Each is a line that says what to mend, at once and not after minutes of trying.
+Each is a line that says what to correct, at once and not after minutes of trying.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def objections(
         )
         yield (
             f"the run {age}: who came back since is not in it. Deletions are asked for from runs of the last 7 days; "
-            "make a new run, or say --stale_deletions"
+            "make a new run, or pass --stale_deletions"
         )
     known_users = (run.report.get("identity") or {}).get("known_users")
     count = len(wanted.ids)
