@@ -181,9 +181,7 @@ def _refuse_secrets(unknown: Sequence[str]) -> None:
     for flag in unknown:
         name = "--" + flag.lstrip("-").replace("-", "_")
         if name in SECRET_FLAGS:
-            raise UsageError(
-                f"{flag} would write a secret into logs: use the environment variable {SECRET_FLAGS[name]}"
-            )
+            raise UsageError(f"{flag} would put a secret into logs: use the environment variable {SECRET_FLAGS[name]}")
         if flag.startswith("--") and _SECRET_WORDS.search(name):
             raise UsageError(f"{flag} is not a flag, and secrets do not go into flags: use the environment")
 

@@ -224,10 +224,10 @@ def _check_environment(found: Submission) -> None:
     for text in (None if kind == "DOCKER" else config, *options):  # an image's name and tag are none
         if text and _SECRET_VARIABLE.search(text):
             name = "environment_config" if text == config else "environment_option"
-            raise UsageError(f"--{name} would write a secret into logs: set it in the workers' own environment instead")
+            raise UsageError(f"--{name} would put a secret into logs: set it in the workers' own environment instead")
     for name in ("experiments", "dataflow_service_options", "job_server_jvm_properties"):
         if any(_SECRET_VARIABLE.search(text) for text in given.get(name, [])):
-            raise UsageError(f"--{name} would write a secret into logs: leave it out")
+            raise UsageError(f"--{name} would put a secret into logs: leave it out")
     if (config or options) and kind is None:
         raise UsageError("--environment_config and --environment_option need --environment_type: DOCKER, PROCESS, …")
     if kind == "LOOPBACK" and (config or options):
@@ -255,7 +255,7 @@ def _check_endpoint(name: str, text: str) -> None:
     except ValueError as error:  # no port, or brackets that do not close
         raise UsageError(f"--{name} {text} is not an address ({error}): write one host and its port") from None
     if password is not None:
-        raise UsageError(f"--{name} would write a password into logs: write the address without it")
+        raise UsageError(f"--{name} would put a password into logs: write the address without it")
 
 
 def _check_files(found: Submission) -> None:

@@ -347,13 +347,13 @@ def test_secret_bearing_and_misspelt_flags_are_refused_on_every_runner(
 def test_the_environment_of_workers_is_no_place_for_secrets(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     more = (SERVER, SETUP, "--environment_type=PROCESS")
     message = refusal(capsys, *STORES, f"--runner={PORTABLE}", *more, f"--environment_config={text}")
-    assert "--environment_config would write a secret into logs" in message
+    assert "--environment_config would put a secret into logs" in message
     assert "hunter2" not in message
     option = "--environment_option=process_variables=A=b,AWS_SESSION_TOKEN=hunter2"
     message = refusal(
         capsys, *STORES, f"--runner={PORTABLE}", *more, "--environment_option=process_command=/boot", option
     )
-    assert "--environment_option would write a secret into logs" in message
+    assert "--environment_option would put a secret into logs" in message
     parsed(PORTABLE, *more, '--environment_config={"command": "/boot", "env": {"AWS_REGION": "eu-central-1"}}')
 
 
