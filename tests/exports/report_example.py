@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
+from transforms.currents.catalog import PROFILE_UPDATE
+from transforms.report import what_it_costs, what_leaves
+
 _WITHHELD = ("left_to_native", "excluded", "anonymous_profile", "deleted_user")
 NOW = 1763780000  # 2025-11-22T02:53:20Z
 OUTCOMES = (
@@ -221,6 +224,8 @@ def example() -> dict[str, Any]:
             "native_rows": 1_893_204, "anonymous_rows": 588_930, "rows_joined_to_known": 236_451,
             "profiles_made_known": 20_219, "persons_with_earlier_history": 17_044, "median_days_earlier": 3.4,
         },
+        "cost": what_it_costs.figures(_COST, {kind: {"events": sum(counts)} for kind, counts in _EVENT_TYPES.items()}),
+        "what_leaves": what_leaves.figures(_LEAVES, {"drop": ["pii"], "hash": ["user_id"]}),
         "timing": {
             "seconds": {"discover": 0.42, "narrow pass": 6.1, "resolve": 2.4, "wide pass": 11.9, "publish": 0.81},
             "wall_seconds": 22.8, "rows_per_second": 116_400.2, "peak_memory_bytes": 612_000_000,
@@ -266,6 +271,24 @@ HOSTILE = (
 )
 
 
+_COST = {
+    "events": {"2025-10": {"users.messages.email.Open": {"Email Open": {"known": 7, "anonymous": 2}}}},
+    "persons": {
+        "2025-10": {"as_it_is": {"persons": {"known": 3, "anonymous": 1}, "billed": {"known": 2, "anonymous": 1}}}
+    },
+}
+_LEAVES = {
+    "rows": {"users.messages.email.Open": 9, PROFILE_UPDATE: 4},
+    "sent": {
+        "users.messages.email.Open": {"user_id": {"$device_id": 9}},
+        PROFILE_UPDATE: {"custom_attributes": {"plan": 3}},
+    },
+    "drop": {"users.messages.email.Open": {"email_address": {"email_address": 8}}},
+    "rules": {"pii": 8, "user_id": 9},
+    "looks": {"email": {"plan": 2}},
+}
+
+
 def hostile() -> dict[str, Any]:
     """Returns the example with its free text replaced, and hostile names added where a key is free text."""
     report = _poisoned(example(), cycle(HOSTILE))
@@ -286,6 +309,11 @@ def hostile() -> dict[str, Any]:
     report["persons"]["by_month"] |= {name: _persons(90, 9, 1) for name in HOSTILE}
     report["persons"]["by_type"] |= {name: _persons(90, 9, 1) for name in HOSTILE}
     report["events_by_day"] |= {name: {"known": 1, "anonymous": 1} for name in HOSTILE}
+    (month,) = report["cost"]["by_month"].values()
+    month["events_by_name"] |= dict.fromkeys(HOSTILE, 5)
+    report["cost"]["by_month"] |= {name: dict(month) for name in HOSTILE}
+    report["what_leaves"]["rules"] |= dict.fromkeys(HOSTILE, 5)
+    report["what_leaves"]["looks_personal"] |= {name: dict.fromkeys(HOSTILE, 5) for name in HOSTILE}
     report["flags"] |= {name: name for name in HOSTILE}
     report["versions"] |= {name: name for name in HOSTILE}
     report["timing"]["seconds"] |= dict.fromkeys(HOSTILE, 1.5)

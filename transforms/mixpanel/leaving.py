@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.currents import catalog
+from transforms.currents.catalog import mixpanel_name
 from transforms.mixpanel.custom_properties import Notes
 from transforms.mixpanel.events import CUSTOM_PREFIXES, property_names
 from transforms.mixpanel.json_documents import open_document
@@ -20,7 +21,7 @@ from transforms.mixpanel.limits import compact_json
 from transforms.mixpanel.names import cut, safe_key
 from transforms.mixpanel.persons import Persons
 from transforms.mixpanel.profile_updates import attribute_names
-from transforms.privacy.rules import PROFILE
+from transforms.privacy.rules import HASH, PROFILE
 from transforms.privacy.veil import DocumentVeil, Veil, is_document, veil_of
 from transforms.settings import Settings
 from transforms.telemetry.tally import Tally, merge
@@ -41,6 +42,7 @@ class Leaving:
         self.veil: Veil | None = veil_of(settings)
         self._settings = settings
         self._figures: Tally = {}
+        self._limits: Tally = {}
         self._documents: dict[str, DocumentVeil] = {}
         self._records: dict[str, DocumentVeil] = {}  # of rejects: nothing of them is sent
         # What was sent: rows by type, and values by type, column and property or attribute.
@@ -59,9 +61,21 @@ class Leaving:
             if values and (rules := self.veil.rules_of(event_type, column, name)):
                 merge(self._figures, {"rules": dict.fromkeys(rules, values)})
             if values and name is not None and action is not None:
-                values = int(np.asarray(pc.is_valid(table[column]))[sent].sum())
+                given = pc.is_valid(table[column])
+                if action == HASH and pa.types.is_floating(table.schema.field(column).type):
+                    given = pc.fill_null(pc.is_finite(table[column]), False)
+                    self._note_odd(event_type, name, table[column], given, sent)
+                values = int(np.asarray(given)[sent].sum())
                 merge(self._figures, {action: {event_type: {column: {name: values}}}} if values else {})
         return self.veil.table(event_type, table, names)
+
+    def _note_odd(
+        self, event_type: str, name: str, values: pa.ChunkedArray, finite: pa.ChunkedArray, sent: np.ndarray
+    ) -> None:
+        """Count the numbers that have no hash, as they would be counted without one."""
+        odd = int((np.asarray(values.is_valid()) & ~np.asarray(finite))[sent].sum())
+        if odd:
+            merge(self._limits, {"not_finite": {mixpanel_name(event_type): {name: odd}}})
 
     def persons(self, who: Persons) -> Persons:
         """The persons of rows under the ids that may leave."""
@@ -158,7 +172,7 @@ class Leaving:
                 merge(self._figures, {action: {event_type: {column: {name: values}}}})
         for veil in (*self._documents.values(), *self._records.values()):
             merge(self._figures, {"rules": dict(veil.met)})
-        return {"leaves": self._figures} if self._figures else {}
+        return {"leaves": self._figures, **({"limits": self._limits} if self._limits else {})}
 
     def _sent_as(self, event_type: str, table: pa.Table) -> dict[str, str]:
         if event_type == catalog.PROFILE_UPDATE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,18 @@ def test_a_run_without_rows_has_a_section_of_nothing() -> None:
         "rules_without_values": [],
         "looks_personal": {"email": {}, "phone": {}, "card": {}, "ip": {}},
     }
+
+
+def test_a_number_without_a_hash_is_counted_as_left_out(tmp_path: Path) -> None:
+    ended = "users.behaviors.app.SessionEnd"
+    durations = [1.5, math.nan, math.inf, 1.5]
+    sessions = [{**row, "duration": value} for row, value in zip(rows("s", 4), durations, strict=True)]
+    write(tmp_path / "in", {path("a", event_type=ended): avro(sessions, schema=wider(ended, duration="float"))})
+    done = run_cli(tmp_path / "in", tmp_path / "out", f"--now={NOW}", "--hash=duration", env={"CURRENTS_HASH_KEY": "k"})
+    assert done.returncode == 0, done.stderr
+    actual = read_output(tmp_path / "out")
+    assert actual.report["limits"] == {"not_finite": {"Session End": {"duration": 2}}}
+    assert lines(actual.report)["duration"] == ("duration", 2, 0.5, None, "hashed")
+    hashes = [json.loads(line)["properties"].get("duration") for line in actual.event_lines]
+    assert hashes[1:3] == [None, None]
+    assert hashes[0] == hashes[3] != "1.5"
