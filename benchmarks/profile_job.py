@@ -26,7 +26,7 @@ LOOK_SECONDS = 0.008
 SHOWN = 25
 _ROOT = str(Path(__file__).resolve().parents[1])
 _PROJECT = (f"{_ROOT}/transforms/", f"{_ROOT}/pipelines/")
-_STEPS = tuple(f"{_ROOT}/transforms/{name}.py" for name in ("reading", "resolving", "formatting", "publishing"))
+_STEPS = frozenset(map(str, Path(f"{_ROOT}/transforms").glob("*.py")))  # one PTransform a file
 _WAITING = ("threading.py", "queue.py", "selectors.py", "socket.py", "subprocess.py")
 
 

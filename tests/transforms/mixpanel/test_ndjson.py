@@ -24,7 +24,7 @@ class _Odd:
     """A compressor that gives a valid stream, and not the usual one."""
 
     def __init__(self) -> None:
-        self._compressor = zlib.compressobj(9, wbits=-15)
+        self._compressor = zlib.compressobj(9, wbits=31)
 
     def compress(self, lines: Any) -> bytes:
         return self._compressor.compress(lines)
