@@ -261,12 +261,7 @@ def run(
     seen: set[tuple[str, str | bytes]] = set()
     left, deletion_rows = [], []
     for row in rows:
-        if suppress and row.event_type != catalog.USER_DELETE_REQUEST and is_suppressed(row):
-            count(row, "withheld", "suppressed")
-            # Its id is seen all the same: it may be the row that others repeat.
-            if (row.record.get("id") or "").strip() and row.is_evidence(now):
-                seen.add(repeat_key(row))
-        elif not (row.record.get("id") or "").strip():
+        if not (row.record.get("id") or "").strip():
             count(row, "rejects", "missing_id")
         elif row.broken & {"id", USER, EXTERNAL, "device_id", "orphaned_by_id"} or (
             row.event_type == catalog.CUSTOM_EVENT and "name" in row.broken
@@ -278,7 +273,9 @@ def run(
             count(row, "repeats")
         else:
             seen.add(repeat_key(row))
-            if row.event_type == catalog.USER_DELETE_REQUEST and row.usable(USER):
+            if suppress and row.event_type != catalog.USER_DELETE_REQUEST and is_suppressed(row):
+                count(row, "withheld", "suppressed")
+            elif row.event_type == catalog.USER_DELETE_REQUEST and row.usable(USER):
                 deletion_rows.append(row)
             else:
                 left.append(row)

@@ -108,6 +108,34 @@ def test_many_shards_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.Mon
     compare(actual, oracle.run(export, now=NOW))
 
 
+@pytest.mark.parametrize("seed", [31, 32])
+def test_many_shards_keep_out_and_hash_whom_one_does(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURRENTS_HASH_KEY", "a key of the tests")
+    suppress = ("external_user_id:10", "external_user_id:same-string", "user_id:5f0c1e2a9d3b4c5d6e7f8011")
+    (tmp_path / "ids").write_text("\n".join(suppress))
+    rules: dict[str, Any] = {
+        "hash": ("external_user_id", "user_id"),
+        "crowd_ids": "drop",
+        "max_profiles_per_known_user": 2,
+    }
+    export = random_export(seed)
+    write_export(export, tmp_path / "in")
+    argv = [*ALWAYS, *flags(**rules), f"--suppress={tmp_path / 'ids'}"]
+    assert run_in_process(tmp_path / "in", tmp_path / "one", *argv) == 0
+    monkeypatch.setattr("transforms.settings._BYTES_A_SHARD", 3_000)
+    monkeypatch.setattr("transforms.settings._BYTES_AN_ID_SHARD", 4_000)
+    cut_small(monkeypatch)
+    assert run_in_process(tmp_path / "in", tmp_path / "many", *argv) == 0
+    one, many = (read_output(tmp_path / name) for name in ("one", "many"))
+    assert many.report["timing"]["shuffled"]["resolved profiles"]["elements"] > 2
+    assert many.report["withheld"]["suppressed"] > 0
+    compare(many, oracle.run(export, now=NOW, suppress=suppress, **rules))
+    for section in ("cost", "what_leaves", "persons"):
+        assert many.report[section] == one.report[section], section
+
+
 def test_the_command_publishes_what_the_oracle_expects(tmp_path: Path) -> None:
     export = random_export(12, size="medium")
     write_export(export, tmp_path / "in", block_rows=10)

@@ -67,12 +67,12 @@ def decide(
     every = np.ones(count, bool)
     fates = Fates.undecided(count)
     times = pc.fill_null(column(table, "time"), 0).to_numpy(zero_copy_only=False)
-    if event_type != catalog.USER_DELETE_REQUEST:  # of which the person's deletion is made
-        fates.withhold(who.suppressed, "suppressed")
     fates.reject(~given(column(table, "id")), "missing_id")
     fates.reject(broken_ids(broken, count) | broken_names(event_type, broken, count), "invalid_utf8")
     fates.reject(~settings.valid_times(times), "time_invalid")
     fates.decide(repeats, "repeats")
+    if event_type != catalog.USER_DELETE_REQUEST:  # of which the person's deletion is made
+        fates.withhold(who.suppressed, "suppressed")
     if is_identity_only(event_type):
         fates.decide(every, "identity_only")
     elif event_type == catalog.USER_DELETE_REQUEST:
