@@ -93,7 +93,7 @@ def _decode_file(
     if len(table.column_names) == len(schema.fields):
         with open(path, "rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        # Not closed here: it ends with what looks at it, and that may be a frame which a debugger or profiler still holds.
+        # Not closed here: it ends with what looks at it, which may be a frame that a debugger or profiler holds.
         octets = np.frombuffer(content, np.uint8, size, start)
         if not is_exact(schema, octets, table, _starts(blocks)):
             raise DataFusionError("the rows are not what their bytes say")
