@@ -25,12 +25,13 @@ from transforms.currents.catalog import PROFILE_UPDATE
 from transforms.privacy.marks import IDS, UNMARKED, is_marked, marked_anywhere
 from transforms.vocabulary.changes import LIMITS
 from transforms.vocabulary.files import DAMAGE, NOT_READ
+from transforms.vocabulary.outputs import OUTPUT_FILES
 from transforms.vocabulary.persons import EXTERNAL_IDS_LEFT_OUT, LINK_STATUSES, VIA
 from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 from transforms.vocabulary.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("docs/flags.md", "docs/failures.md", "docs/privacy.md", "docs/report.md", "docs/runners.md")
+PAGES = ("README.md", "docs/flags.md", "docs/failures.md", "docs/privacy.md", "docs/report.md", "docs/runners.md")
 _PART = re.compile(r"(<!-- generated: (?P<name>.+?) -->\n).*?(?=<!-- end of generated -->)", re.DOTALL)
 _DEFAULT = re.compile(r",? ?\(default:? (?P<value>[^()]+)\)")
 # What is typed as it stands: flags, and names with an underscore or a slash at the end.
@@ -148,6 +149,12 @@ def mark_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def output_table() -> str:
+    """A Markdown table of the files that a run writes."""
+    lines = [f"| `{kind.shown}` | {kind.meaning} |" for kind in OUTPUT_FILES]
+    return "\n".join(["| path | a line or row is |", "|---|---|", *lines]) + "\n"
+
+
 _MAKERS: dict[str, Callable[[str], str]] = {
     "flags of run": lambda title: flag_table(flags.parser(), title),
     "flags of deliver": lambda title: flag_table(delivery_flags.parser(), title),
@@ -156,6 +163,7 @@ _MAKERS: dict[str, Callable[[str], str]] = {
     "exit statuses": lambda _: status_table(),
     "words": word_table,
     "errors": lambda _: error_tree(),
+    "output files": lambda _: output_table(),
     "personal fields": lambda _: mark_table(),
 }
 

@@ -33,6 +33,7 @@ from transforms.output.publication import publish_file
 from transforms.settings import Plan, Settings
 from transforms.telemetry import progress
 from transforms.telemetry.tally import Tally, merge
+from transforms.vocabulary.outputs import OUTPUT_FILES
 
 
 @with_input_types(Keyed)
@@ -116,9 +117,9 @@ class _FormatUnit(beam.DoFn):
         for position, damage in reader.damages:
             formatter.add_damage(position, dataclasses.asdict(damage), inputs.unit.files[position].size)
         output = formatter.finish()
-        for folder, lines in (("events", output.events), ("rejects", output.rejects), ("deletions", output.deletions)):
+        for kind, lines in output.lines.items():
             if lines.rows:
-                path = f"{folder}/part-{number:05d}.ndjson.gz"
+                path = OUTPUT_FILES[kind].at(number)
                 written = publish_file(self._output, path, lines.finish(), lines.rows)
                 yield 0, tagged(FILE, written.to_bytes())
         if output.attributes:

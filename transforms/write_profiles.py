@@ -16,6 +16,7 @@ from transforms.mixpanel.ndjson import GzipLines
 from transforms.mixpanel.profile_updates import engage_lines, latest
 from transforms.output.publication import publish_file
 from transforms.settings import Settings
+from transforms.vocabulary.outputs import OUTPUT_FILES
 
 
 @with_input_types(Keyed)
@@ -61,6 +62,6 @@ class _WriteProfiles(beam.DoFn):
         for line in engage_lines(table, self._settings.profile_updates):
             lines.add(line, 1)
         if lines.rows:
-            path = f"profiles/part-{shard:05d}.ndjson.gz"
+            path = OUTPUT_FILES["profiles"].at(shard)
             yield 0, tagged(FILE, publish_file(self._output, path, lines.finish(), lines.rows).to_bytes())
         yield TaggedOutput(WriteProfiles.TALLIES, meter.tally({"profile_lines": lines.rows}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,28 @@ from transforms.identity import invariants
 from transforms.mixpanel.custom_properties import Notes
 from transforms.mixpanel.outcomes import Fates
 from transforms.mixpanel.reject_details import reject_detail
+from transforms.output.publication import publish_file
 from transforms.report.page import render
 from transforms.settings import Settings
 from transforms.vocabulary.changes import LIMITS
 from transforms.vocabulary.files import DAMAGE, NOT_READ
+from transforms.vocabulary.outputs import OUTPUT_FILES, OWN_NAMES
 from transforms.vocabulary.persons import ANONYMOUS_PREFIX, EXTERNAL_IDS_LEFT_OUT, LINK_STATUSES, VIA
 from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 from transforms.vocabulary.terms import Labelled, Reject, Term, Terms
 
-TABLES = (OUTCOMES, WITHHELD, REJECTS, DAMAGE, NOT_READ, LIMITS, LINK_STATUSES, VIA, EXTERNAL_IDS_LEFT_OUT)
+TABLES = (
+    OUTCOMES,
+    WITHHELD,
+    REJECTS,
+    DAMAGE,
+    NOT_READ,
+    LIMITS,
+    LINK_STATUSES,
+    VIA,
+    EXTERNAL_IDS_LEFT_OUT,
+    OUTPUT_FILES,
+)
 SETTINGS = Settings(now=1_772_323_200)
 
 
@@ -162,3 +176,21 @@ def test_the_prefix_of_anonymous_ids_is_written_once_and_in_the_certificate() ->
     looking_for_it = {"transforms.evidence.ids", "transforms.evidence.own_ids", "transforms.delivery.deletions.wanted"}
     saying_it = {"transforms.vocabulary.persons", "transforms.report.identity_warnings"}
     assert using == putting_it_before | looking_for_it | saying_it
+
+
+def test_a_run_writes_no_file_that_nobody_described(tmp_path: Path) -> None:
+    with pytest.raises(
+        LookupError, match=r"\[keys/part-00000.ndjson.gz\] is not a name .* in transforms.vocabulary.out"
+    ):
+        publish_file(str(tmp_path), "keys/part-00000.ndjson.gz", b"", 1)
+    with pytest.raises(LookupError, match=r"\[keys\] is not a kind of output file: describe it in .*\.outputs"):
+        OUTPUT_FILES["keys"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_output_files_are_known_for_a_run_s_own_and_no_others() -> None:
+    for kind in OUTPUT_FILES:
+        path = kind.at(7, table="ids") if "{table}" in kind.name else kind.at(7)
+        assert OWN_NAMES.fullmatch(path), path
+        assert not OWN_NAMES.fullmatch(f"x{path}")
+        assert not OWN_NAMES.fullmatch(f"{path}.bak")

@@ -14,6 +14,7 @@ from transforms.arrow.hashing import person_hash
 from transforms.evidence.anonymous_ids import anonymous_ids
 from transforms.evidence.ids import EXTERNAL_USER_ID, USER_ID
 from transforms.identity.resolution import IDS, RESOLVED_LINKS, Resolution
+from transforms.vocabulary.outputs import OUTPUT_FILES
 
 ROWS_A_FILE = 1_000_000
 _ROWS_A_GROUP = 1 << 17
@@ -52,7 +53,7 @@ def identity_files(resolution: Resolution) -> Iterator[tuple[str, bytes, int]]:
                     group = table.slice(begin + at, min(_ROWS_A_GROUP, rows - at)).cast(schema)
                     writer.write_table(group, row_group_size=_ROWS_A_GROUP)
                     del group
-            yield f"identities/{name}-{number:05d}.parquet", sink.getvalue().to_pybytes(), rows
+            yield OUTPUT_FILES["identity"].at(number, table=name), sink.getvalue().to_pybytes(), rows
 
 
 class ProfileLines:

@@ -32,14 +32,14 @@ from transforms.vocabulary.changes import LIMITS
 from transforms.vocabulary.persons import VIA
 from transforms.vocabulary.rows import OUTCOMES, REJECTS, WITHHELD
 
+_KINDS = ("events", "rejects", "deletions")
+
 
 @dataclasses.dataclass
 class UnitOutput:
-    """What one unit gives: three shards of lines, tables for the steps that gather by person, and its figures."""
+    """What one unit gives: lines by their kind of ``OUTPUT_FILES``, tables for steps that gather by person, figures."""
 
-    events: GzipLines = dataclasses.field(default_factory=GzipLines)
-    rejects: GzipLines = dataclasses.field(default_factory=GzipLines)
-    deletions: GzipLines = dataclasses.field(default_factory=GzipLines)
+    lines: dict[str, GzipLines] = dataclasses.field(default_factory=lambda: {kind: GzipLines() for kind in _KINDS})
     attributes: list[pa.Table] = dataclasses.field(default_factory=list)
     person_months: list[pa.Table] = dataclasses.field(default_factory=list)
     tally: Tally = dataclasses.field(default_factory=dict)
@@ -116,7 +116,7 @@ class UnitFormatter:
             "id": None,
             "record": None,
         }
-        self.output.rejects.add(orjson.dumps(line) + b"\n", 1)
+        self.output.lines["rejects"].add(orjson.dumps(line) + b"\n", 1)
         lost = damage["rows_lost"]
         merge(
             self.output.tally,
@@ -179,7 +179,7 @@ class UnitFormatter:
             table, who = table.filter(pa.array(keep)), _filtered(who, pa.array(keep), keep)
             names = names.filter(pa.array(keep))
             count -= len(large)
-        self.output.events.add(data, count)
+        self.output.lines["events"].add(data, count)
         self._note_limits(notes)
         if count:
             self._leaving.note_events(event_type, table, who, notes)
@@ -267,7 +267,7 @@ class UnitFormatter:
             ) + b"\n"
             for d, p, t, v, w in zip(distinct_id, profile, times, vias, whole, strict=True)
         ]  # fmt: skip
-        self.output.deletions.add(b"".join(lines), len(lines))
+        self.output.lines["deletions"].add(b"".join(lines), len(lines))
 
     def _note_broken(self, event_type: str, fates: Fates, broken: BrokenText) -> None:
         """Count the texts with U+FFFD in them that went out, by type and column."""
@@ -312,7 +312,7 @@ class UnitFormatter:
                 kept = self._leaving.record(event_type, kept)
             line["record"] = {key: value for key, value in kept.items() if value is not None}
             lines.append(orjson.dumps(line, default=str) + b"\n")
-        self.output.rejects.add(b"".join(lines), len(lines))
+        self.output.lines["rejects"].add(b"".join(lines), len(lines))
         merge(self.output.tally, {"reject_examples": examples})
 
     def _count(self, event_type: str, fates: Fates) -> None:

@@ -12,17 +12,21 @@ import orjson
 from transforms.currents.paths import below
 from transforms.errors import OutputFolderError
 from transforms.stores.store import is_temporary, join, store_for
+from transforms.vocabulary.outputs import OUTPUT_FILES, OWN_NAMES
 
 MANIFEST = "_manifest.json"
 CLAIM = "_claim.json"
 REPORTS = ("report.json", "report.html")
 DELIVERY = "_delivery/"  # what deliveries of the run leave there; no run touches it
 
-_LINES, _TABLES, _PLAN = ("events", "profiles", "rejects", "deletions"), ("identities",), ("_plan",)
-_OWN = re.compile(
-    rf"report\.(json|html)|({'|'.join(_LINES)})/part-\d+\.ndjson\.gz|({'|'.join(_TABLES)})/[a-z]+-\d+\.parquet"
-    rf"|({'|'.join(_PLAN)})/part-\d+\.units"
-)
+_PLAN = "_plan"
+_OWN = re.compile(rf"report\.(json|html)|{OWN_NAMES.pattern}|{_PLAN}/part-\d+\.units")
+_FOLDERS = frozenset({_PLAN, *(kind.folder for kind in OUTPUT_FILES)})
+
+
+def is_own(path: str) -> bool:
+    """Whether a path, relative to the output, is one that runs write before their manifest."""
+    return _OWN.fullmatch(path) is not None
 
 
 def own_sizes(output: str) -> dict[str, int]:
@@ -77,7 +81,7 @@ def refuse_foreign(output: str) -> None:
     with contextlib.suppress(FileNotFoundError):  # a run that shares the folder swept it while we looked
         for entry in store.list(output):
             name = entry.path[prefix:]
-            marks_folder = store.remote and entry.size == 0 and name in (*_LINES, *_TABLES, *_PLAN)
+            marks_folder = store.remote and entry.size == 0 and name in _FOLDERS
             if not (
                 name in (MANIFEST, CLAIM)
                 or name.startswith(DELIVERY)

@@ -17,7 +17,7 @@ import orjson
 
 from transforms.errors import Conflict, FolderTaken
 from transforms.output.claims import FORMAT, hold
-from transforms.output.folder import MANIFEST, REPORTS, own_sizes, reports_agree, sweep
+from transforms.output.folder import MANIFEST, REPORTS, is_own, own_sizes, reports_agree, sweep
 from transforms.stores.store import join, store_for
 
 
@@ -47,8 +47,13 @@ def publish_file(output: str, path: str, data: bytes, rows: int | None) -> Writt
     """Write one file of the run under its final name.
 
     Raises:
+        LookupError: nobody described files of that name, so that no run could be told by them.
         Conflict: a different run writes into the folder.
     """
+    if not is_own(path):
+        raise LookupError(
+            f"[{path}] is not a name of an output file: describe its kind in transforms.vocabulary.outputs"
+        )
     full = join(output, path)
     store_for(full).put_if_absent(full, data)
     return describe(path, data, rows)

@@ -19,6 +19,7 @@ from transforms.report.page import render
 from transforms.report.policies import in_order, policy_warnings
 from transforms.settings import Plan, Settings
 from transforms.telemetry.tally import EXAMPLES, Tally, check_rejects, check_sum, in_turn
+from transforms.vocabulary.outputs import OUTPUT_FILES, OutputFiles
 from transforms.vocabulary.rows import OUTCOMES
 
 
@@ -65,17 +66,19 @@ def check_conservation(context: RunContext, files: Sequence[Written], total: Tal
     check_sum(rows)
     for kind, outcomes in total.get("rows_by_type", {}).items():
         check_sum(outcomes, kind)
-    lines = {folder: sum(f.rows or 0 for f in files if f.path.startswith(f"{folder}/")) for folder in _LINES}
-    damage_lines = total.get("damaged", {}).get("lines", 0)
+    summed = {**total, "rows": rows}
     pairs = {
         "units read for ids": (_at(total, "narrow", "units"), context.plan.units),
         "units written": (_at(total, "units"), context.plan.units),
         "files read": (_at(total, "files", "read"), context.plan.files),
-        "lines in events/": (lines["events"], rows["events"]),
-        "lines in rejects/": (lines["rejects"], rows["rejects"] + damage_lines),
-        "lines in deletions/": (lines["deletions"], rows["deletions"]),
-        "lines in profiles/": (lines["profiles"], total.get("profile_lines", 0)),
-        "identity files": (sum(f.path.startswith("identities/") for f in files), _at(total, "identity_files") or -1),
+        **{
+            kind.label: (
+                _written(kind, files),
+                sum(_at(summed, *figure.split(".")) for figure in kind.counted),
+            )
+            for kind in OUTPUT_FILES
+        },
+        "whether there are identity files": (_at(total, "identity_files") > 0, True),
         "files of different names": (len({f.path for f in files}), len(files)),
         "rows withheld, by reason": (sum(total.get("withheld", {}).values()), rows["withheld"]),
         "rows rejected, by reason": (sum(total.get("rejects", {}).values()), rows["rejects"]),
@@ -96,7 +99,12 @@ FILES_NAMED = 3
 
 # Elements of other kinds are counted where they arrive: a unit checks that all of its answers are there.
 _COUNTED_BOTH_WAYS = ("links", "profile attributes", "persons by month")
-_LINES = ("events", "rejects", "deletions", "profiles")
+
+
+def _written(kind: OutputFiles, files: Sequence[Written]) -> int:
+    """The lines, or files, of a kind."""
+    found = [file for file in files if file.path.startswith(f"{kind.folder}/")]
+    return len(found) if kind.counts == "files" else sum(file.rows or 0 for file in found)
 
 
 def _at(total: Tally, *keys: str) -> int:

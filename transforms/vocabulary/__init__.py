@@ -1,3 +1,3 @@
 """The words of the outputs, each with its meaning, stated once: read ``terms`` first, then ``rows``, ``files``,
-``changes`` and ``persons``, which hold a table for each kind of word.
+``changes``, ``persons`` and ``outputs``, which hold a table for each kind of word.
 """
