@@ -6,6 +6,8 @@ for one, which a count bears and an identity would not.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -150,13 +152,13 @@ def count_persons(table: pa.Table) -> Tally:
     if not table.num_rows:
         return {}
     person, month = table["person"].to_numpy(), table["month"].to_numpy().astype(np.int64)
-    known = table["known"].to_numpy()
+    known, number = table["known"].to_numpy(), _numbered(person)
     kinds = table.unify_dictionaries().combine_chunks()["event_type"].chunk(0)
     kind = kinds.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return {
         "persons": {
-            "by_month": {month_name(m): counts for m, counts in _distinct(person, known, month).items()},
-            "by_type": {kinds.dictionary[k].as_py(): counts for k, counts in _distinct(person, known, kind).items()},
+            "by_month": {month_name(m): counts for m, counts in _distinct(number, known, month).items()},
+            "by_type": {kinds.dictionary[k].as_py(): counts for k, counts in _distinct(number, known, kind).items()},
         },
         "cost": {"persons": _alternatives(table, kinds, _events_of(counts))},
         "gain": _earlier(person, known, table["first"].to_numpy(), table["first_native"].to_numpy()),
@@ -182,11 +184,13 @@ def _alternatives(table: pa.Table, kinds: pa.DictionaryArray, events_by_type: di
     left_out = set(largest(events_by_type))
     small = np.array([name not in left_out for name in types], bool)[kind]
     every = np.ones(len(kind), bool)
+    number = _numbered(person)
+    without_devices = _numbered(np.where(through, alone, person)) if through.any() else number
     choices = {
-        "as_it_is": (person, known, every),
-        "anonymous_none": (person, known, known),
-        "device_links_none": (np.where(through, alone, person), known & ~through, every),
-        "without_largest_types": (person, known, small),
+        "as_it_is": (number, known, every),
+        "anonymous_none": (number, known, known),
+        "device_links_none": (without_devices, known & ~through, every),
+        "without_largest_types": (number, known, small),
     }
     found: Tally = {}
     for choice, (who, is_known, chosen) in choices.items():
@@ -196,14 +200,22 @@ def _alternatives(table: pa.Table, kinds: pa.DictionaryArray, events_by_type: di
     return found
 
 
+def _numbered(persons: np.ndarray) -> np.ndarray:
+    """Each person's number (int64), from 0 on: they are hashed once, and then sorted by it with month or type."""
+    return np.asarray(pa.array(persons).dictionary_encode().indices).astype(np.int64)
+
+
 def _distinct(person: np.ndarray, known: np.ndarray, key: np.ndarray) -> dict[int, dict[str, int]]:
-    order = np.lexsort((person, key))
-    person, known, key = person[order], known[order], key[order]
-    first = np.ones(len(person), bool)
-    first[1:] = (person[1:] != person[:-1]) | (key[1:] != key[:-1])
-    keys, place = np.unique(key[first], return_inverse=True)
-    counts = np.bincount(place * 2 + known[first], minlength=2 * len(keys)).reshape(-1, 2)
-    return {k: _split(row) for k, row in zip(keys.tolist(), counts.tolist(), strict=True)}
+    """Distinct persons (``_numbered``; a person is known in all rows or in none) by key."""
+    if not len(person):
+        return {}
+    persons, least = int(person.max()) + 1, int(key.min())
+    cells = ((key - least) * persons + person) * 2 + known
+    cells.sort()
+    cells = cells[np.append(True, cells[1:] != cells[:-1])]
+    counts = np.bincount(cells // (2 * persons) * 2 + (cells & 1)).tolist()
+    pairs = itertools.zip_longest(counts[::2], counts[1::2], fillvalue=0)
+    return {least + at: _split(row) for at, row in enumerate(pairs) if any(row)}
 
 
 def _earlier(person: np.ndarray, known: np.ndarray, first: np.ndarray, native: np.ndarray) -> dict[str, Any]:
@@ -224,5 +236,5 @@ def _earlier(person: np.ndarray, known: np.ndarray, first: np.ndarray, native: n
     }
 
 
-def _split(row: list[int]) -> dict[str, int]:
+def _split(row: Sequence[int]) -> dict[str, int]:
     return {"known": row[1], "anonymous": row[0]}
