@@ -36,7 +36,7 @@ def take_own_packages() -> None:
             place = places[0] if places else getattr(package, "__file__", "nowhere")
             raise ImportError(
                 f"another package was imported under the name {name} before this program began, "
-                f"from {place}, and its own is in {_ROOT}: look what Python imports at its start (.pth files, "
+                f"from {place}, and its own is in {_ROOT}: check what Python imports at its start (.pth files, "
                 "sitecustomize)"
             )
     sys.path.insert(0, _ROOT)

@@ -31,7 +31,7 @@ def _refuse_another(name: str) -> None:
     place = found[0] if found else spec.origin
     message = (
         f"another package is imported under the name {name}, from {place}, and this program's own is in {own}: start "
-        "it as currents-to-mixpanel, or from another folder, and look whether PYTHONPATH names that one"
+        "it as currents-to-mixpanel, or from another folder, and check whether PYTHONPATH names that one"
     )
     if _IS_MODULE_RUN:
         from currents_to_mixpanel.own_packages import refuse

@@ -115,7 +115,7 @@ def _parser() -> Parser:
     parser = Parser("catalog-entry", "FILE.avro", description, EXAMPLES)
     group = parser.add_argument_group("what is read")
     group.add_argument("file", metavar="FILE.avro", help="a file of the new type, as Braze has written it")
-    group.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
+    group.add_argument("--json", action="store_true", help="print an object with status and counts as the last line")
     return parser
 
 

@@ -71,7 +71,7 @@ def main(argv: Sequence[str], *, own_process: bool = False) -> Status:
         told["output"] = options.output
         report = run(options, own_process=own_process)
         if report.status == SUBMITTED:
-            show(["nothing is published yet: the job writes _manifest.json when it is through, its last act"])
+            show(["nothing is published yet: the job writes _manifest.json when it has finished, as its last step"])
             return end(Status.DONE, told, word=report.status)
         told |= {**counts(report.figures), "output": options.output}
         _show_summary(report.figures, options.output)

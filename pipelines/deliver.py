@@ -93,7 +93,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> tuple[Status, dict[str, 
         return _say(words, Status.LOOK), {**told, "message": words}
     not_sent = sum(report[kind]["not_sent"] for kind in command_line.kinds(flags))
     if not_sent:
-        words = f"{not_sent:,} records are not sent yet: give the command without --redeliver"
+        words = f"{not_sent:,} records are not sent yet: run the command without --redeliver"
         return _say(words, Status.LOOK), {**told, "message": words}
     return Status.DONE, told
 
@@ -148,7 +148,7 @@ def _summary(told: dict[str, Any], run: DeliveredRun, flags: argparse.Namespace)
 
 def _where(flags: argparse.Namespace) -> list[str]:
     """Which project gets what: the token's own gets all that the token authorises."""
-    unnamed = f"to the project of MIXPANEL_TOKEN, which Mixpanel does not name, region {flags.region}"
+    unnamed = f"to the project of MIXPANEL_TOKEN, whose name Mixpanel does not give, region {flags.region}"
     named = f"{flags.project_id}, region {flags.region}"
     lines = [f"project    {unnamed if flags.token_only or flags.only else named}"]
     if flags.with_profiles and not flags.token_only and not flags.only:

@@ -21,7 +21,7 @@ _FORESEEN = {
         "process limit of a container), or give --workers 1"
     ),
     re.compile(r"MemoryError|[Mm]alloc of size|[Oo]ut of memory|Cannot allocate memory|bad_alloc|realloc of size"): (
-        "this machine has not enough memory for the run: give it more, or --workers 1, or fewer hours at a time "
+        "this machine does not have enough memory for the run: give it more, or --workers 1, or fewer hours at a time "
         "(--since, --until)"
     ),
     re.compile(r"No usable temporary directory"): (

@@ -65,10 +65,16 @@ def parser() -> Parser:
 
     group = flags.add_argument_group("what is sent")
     group.add_argument(
-        "--event_types", metavar="TYPE[,TYPE…]", help="only these Braze event types (globs); identity reads all"
+        "--event_types",
+        metavar="TYPE[,TYPE…]",
+        help="only these Braze event types (globs); who is who is decided on all",
     )
-    group.add_argument("--events_since", metavar="TIME", help="only events from this time on; identity reads all")
-    group.add_argument("--events_until", metavar="TIME", help="only events before this time; identity reads all")
+    group.add_argument(
+        "--events_since", metavar="TIME", help="only events from this time on; who is who is decided on all"
+    )
+    group.add_argument(
+        "--events_until", metavar="TIME", help="only events before this time; who is who is decided on all"
+    )
     group.add_argument("--exclude_events", metavar="NAME[,NAME…]", help="not these Mixpanel event names (globs)")
     group.add_argument(
         "--anonymous",
@@ -117,7 +123,7 @@ def parser() -> Parser:
     )  # fmt: skip
     group.add_argument(
         "--device_stay", type=_days, metavar="DAYS",
-        help="with --device_links next: how long before the known user came an anonymous profile may have begun there, "
+        help="with --device_links next: how long before the known user an anonymous profile may have begun there, "
         f"in days, also 0.5, or any (default {Settings.device_stay:g})",
     )  # fmt: skip
     group.add_argument(
@@ -125,7 +131,7 @@ def parser() -> Parser:
         type=_positive,
         **_setting("max_profiles_per_device"),
         metavar="N",
-        help="a device with more profiles links nobody (default %(default)s)",
+        help="a device with more Braze profiles links nobody (default %(default)s)",
     )
     group.add_argument(
         "--no_id", metavar="WORD[,WORD…]", help="more words that identify nobody, beside null, guest and the like"
@@ -165,11 +171,13 @@ def parser() -> Parser:
         f"{runner_options.REMOTE[-1]}; --help_runner NAME shows its options (default %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--no_wait", action="store_true", help="submit the job and leave; _manifest.json appears when it is through"
+        "--no_wait",
+        action="store_true",
+        help="submit the job and leave; _manifest.json appears when the job has finished",
     )
     group.add_argument("--direct_num_workers", type=_positive, help=argparse.SUPPRESS)
     group.add_argument("--direct_running_mode", choices=("in_memory", "multi_processing"), help=argparse.SUPPRESS)
-    group.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
+    group.add_argument("--json", action="store_true", help="print an object with status and counts as the last line")
     group.add_argument("--verbose", action="store_true", help="show Beam's own log")
     flags._optionals.add_argument(
         "--help_runner", metavar="NAME", action=_RunnerHelp, help="the options of a runner, such as FlinkRunner"

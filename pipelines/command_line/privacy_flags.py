@@ -39,11 +39,9 @@ def add_to(flags: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--suppress", metavar="FILE",
-        help="persons who stay out: a file in any store with an id a line, behind user_id: or external_user_id:",
+        help="people who are left out: a file in any store with an id a line, behind user_id: or external_user_id:",
     )  # fmt: skip
-    group.add_argument(
-        "--raw_rejects", action="store_true", help="keep rejected rows as they are, whatever the rules say"
-    )
+    group.add_argument("--raw_rejects", action="store_true", help="keep rejected rows as they are, despite the rules")
 
 
 def places(given: argparse.Namespace) -> list[tuple[str, str]]:

@@ -67,7 +67,7 @@ GROUPS = (
                 "extra_package", "FILE", "brings a package to the workers (.whl, .tar.gz, .tar or .zip), such as a "
                 "wheel of this program; may be repeated", "many",
             ),
-            PassThrough("requirements_file", "FILE", "packages that workers install besides"),
+            PassThrough("requirements_file", "FILE", "further packages that workers install"),
             _switch("prepared_workers", "this program is on the workers already, in their image or environment"),
             _defaulting("max_cache_memory_usage_mb", "N", "a worker's cache of what it reads from the runner", "64"),
             _count("number_of_worker_harness_threads", "threads of a worker process (default: the runner's)"),
@@ -101,7 +101,7 @@ GROUPS = (
                 "environment_cache_millis", "MS", "how long a worker is kept for the next step of the job", "count"
             ),
             PassThrough(
-                "sdk_worker_parallelism", "N", "worker processes on each machine (default 1; 0: the runner picks)",
+                "sdk_worker_parallelism", "N", "worker processes on each machine (default 1; 0: the runner chooses)",
                 "count",
             ),
         ),
@@ -147,7 +147,7 @@ GROUPS = (
             PassThrough("flink_job_server_jar", "PATH", "Beam's job server for Flink (default: fetched from Maven)"),
             _switch("flink_submit_uber_jar", "hand the job to Flink's REST address as one jar"),
             _count("parallelism", "how many slots the job takes (default: Flink's own)"),
-            _count("max_parallelism", "how many it may ever take"),
+            _count("max_parallelism", "how many it may take at most"),
         ),
     ),
     Group(
@@ -193,7 +193,7 @@ GROUPS = (
             PassThrough("dataflow_service_options", "NAME[=VALUE]", "switches of the service; may be repeated", "many"),
             PassThrough("dataflow_kms_key", "NAME", "the key that the job's state is encrypted with"),
             PassThrough("worker_region", "REGION", "where the workers are, if not in --region"),
-            PassThrough("worker_zone", "ZONE", "where the workers are (default: the service picks)"),
+            PassThrough("worker_zone", "ZONE", "where the workers are (default: the service chooses)"),
             PassThrough(
                 "flexrs_goal", "GOAL", "COST_OPTIMIZED: later and cheaper; SPEED_OPTIMIZED",
                 choices=("COST_OPTIMIZED", "SPEED_OPTIMIZED"),

@@ -146,7 +146,7 @@ def check_answers(found: Submission, seconds: float = 10.0) -> None:
         except OSError as error:
             reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             raise EndpointUnreachable(
-                f"--{name} {found.given[name]} cannot be reached ({reason}): is it up?"
+                f"--{name} {found.given[name]} cannot be reached ({reason}): is it running?"
             ) from error
 
 

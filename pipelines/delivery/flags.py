@@ -61,7 +61,7 @@ def parser() -> Parser:
     group.add_argument("--deletion_status", action="store_true", help="ask for the state of what was asked for before")
 
     group = flags.add_argument_group("how")
-    group.add_argument("--dry_run", action="store_true", help="say what would be sent, and send nothing")
+    group.add_argument("--dry_run", action="store_true", help="show what would be sent, and send nothing")
     group.add_argument("--yes", action="store_true", help="do not ask")
     group.add_argument("--json", action="store_true", help="an object as the last line")
     for flag, kind, default, metavar, text in (

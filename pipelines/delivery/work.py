@@ -42,7 +42,7 @@ _UPDATE_BYTES = 900_000
 _SEAL = "token.json"
 _LAST_SECONDS = 3.0
 _NEXT = {
-    "delivered": "Look in the project whether events and persons are as expected. Nothing more is to be sent.",
+    "delivered": "Check in the project that events and persons are as expected. Nothing is left to be sent.",
     "partial": "Look at the refused records. Fix the cause in Mixpanel, or the records in a copy of refused/, and "
     "send them with --redeliver refused (and --records FILE).",
     "stopped": "Fix what the message says and give the same command again: it resumes where this one stopped.",

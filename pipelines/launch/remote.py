@@ -47,7 +47,7 @@ def run_elsewhere(units: Work, context: RunContext, options: Options) -> bool:
     Raises:
         KeyboardInterrupt: it was asked to stop (Ctrl-C or SIGTERM), and the job to cancel itself.
         JobFailed: the job was not taken, or failed, or was cancelled by somebody else.
-        JobUnreachable: the job server does not answer any more; the job may go on all the same.
+        JobUnreachable: the job server no longer answers; the job may go on all the same.
     """
     where = options.submission
     with _servers() as servers, _loopback(context, options), _interruptible():
@@ -94,8 +94,8 @@ def _submit(units: Work, context: RunContext, options: Options, servers: list[An
     except Exception as error:
         why = "; ".join(filter(None, [_words(error), *(job_cause(text) for text in said)]))
         if where.runner == PRISM and "prism_location" not in where.given:
-            why += "; --prism_location names a Prism that is here already"
-        raise JobFailed(f"{where.runner} did not take the job: {why}") from error
+            why += "; --prism_location names a Prism that is installed here"
+        raise JobFailed(f"{where.runner} did not accept the job: {why}") from error
 
 
 @contextlib.contextmanager
@@ -137,7 +137,7 @@ def _wait(result: PipelineResult, where: Submission) -> None:
         except Exception as error:
             state, errors = getattr(getattr(error, "result", None), "state", None), [str(error)]
             if state is None or not PipelineState.is_terminal(state):
-                raise JobUnreachable(f"the job cannot be watched any more ({_words(error)}): {_look(where)}") from error
+                raise JobUnreachable(f"the job can no longer be watched ({_words(error)}): {_look(where)}") from error
         else:
             errors = []
     else:
@@ -173,7 +173,7 @@ def _follow(result: Any, where: Submission) -> tuple[str, list[str]]:
         except grpc.RpcError as error:
             if time.monotonic() - answered > _SILENCE_SECONDS:
                 raise JobUnreachable(
-                    f"the job server does not answer any more ({error.code().name}), and the job may go on and publish "
+                    f"the job server no longer answers ({error.code().name}), and the job may go on and publish "
                     f"all the same: {_look(where)}"
                 ) from error
         time.sleep(pause)
@@ -224,7 +224,7 @@ def _cancelled(result: Any, where: Submission) -> str:
         while not PipelineState.is_terminal(state := result.state) and time.monotonic() < until:
             time.sleep(0.1)
         if state == PipelineState.DONE:
-            return f"interrupted when the job was through already: look for _manifest.json, or {_look(where)}"
+            return f"interrupted when the job had already finished: look for _manifest.json, or {_look(where)}"
         return (
             f"interrupted: the job is cancelled, nothing is published, the same command runs it again; {_look(where)}"
         )

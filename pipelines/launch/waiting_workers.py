@@ -89,7 +89,7 @@ class WaitingWorkers:
         self._silence = self._silence + seconds if self._silent else 0.0
         if self._silence > CONTACT_SECONDS and self.lost is None:
             self.reason = self.reason or (
-                f"it made no contact within {CONTACT_SECONDS:g} s: look whether threads or memory are limited (ulimit "
+                f"it made no contact within {CONTACT_SECONDS:g} s: check whether threads or memory are limited (ulimit "
                 "-u and -v, pids.max), or connections of this machine to itself"
             )
             self.lost = 1

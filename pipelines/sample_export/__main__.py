@@ -196,7 +196,7 @@ def _parser() -> Parser:
         help="last share of the time in which merged profiles have a users.UserOrphan row (default %(default)s)",
     )  # fmt: skip
     group.add_argument("--rows", type=int, metavar="N", help="approximate total (default 100 a person and day)")
-    group.add_argument("--json", action="store_true", help="an object with status and counts as the last line")
+    group.add_argument("--json", action="store_true", help="print an object with status and counts as the last line")
     return parser
 
 
@@ -217,9 +217,9 @@ def main(argv: Sequence[str]) -> Status:
     except (UsageError, StoreUnavailable, ValueError, FileExistsError) as error:
         return end(Status.REFUSED, told, message=f"{error}; see --help")
     except OSError as error:
-        return end(Status.FAILED, told, message=f"cannot write {output}: {error}; the same command begins anew")
+        return end(Status.FAILED, told, message=f"cannot write {output}: {error}; the same command starts again")
     except KeyboardInterrupt:
-        return end(Status.INTERRUPTED, told, message="interrupted: nothing is left; the same command begins anew")
+        return end(Status.INTERRUPTED, told, message="interrupted: nothing is left; the same command starts again")
     except SystemExit:  # --help
         return end(Status.DONE, told, word="help")
     except Exception as error:

@@ -28,7 +28,7 @@ __all__ = ["Block", "Container", "Damage", "Schema", "read_container"]
 
 # Best ratio of deflate; a count beyond it in a block that cannot be decompressed is not believed.
 _MAX_RATIO = 1032
-_SPLIT = "files were joined as bytes (cat, getmerge, compose): upload each by itself"
+_SPLIT = "files were joined as bytes (cat, getmerge, compose): upload each one separately"
 _MOST_HEADERS = 64
 
 

@@ -119,7 +119,7 @@ def _batches(
             counted.left -= source.most_free - source.free
     left = len(source.data) - source.position
     if left:
-        raise BlockDecodeError("block_corrupt", f"{left} bytes behind the last of {block.rows} rows")
+        raise BlockDecodeError("block_corrupt", f"{left} bytes after the last of {block.rows} rows")
 
 
 def _read_ahead(reader: _Reader, source: Bytes, count: int) -> list[dict[str, Any]] | None:

@@ -266,7 +266,7 @@ def _listed(
             if kind is Kind.DATA and not _is_text(name):  # no report could name it
                 raise NoFilesFound(f"the name {key[0]!r} is not UTF-8: rename the file") from None
         if key < last:
-            raise UnsortedListing(f"{source.typed} is listed in another order than that of names")
+            raise UnsortedListing(f"{source.typed} is not listed in the order of its names")
         last = key
         is_repeat = False
         real = source.real_path(entry.path)

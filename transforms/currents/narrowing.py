@@ -71,7 +71,7 @@ class Hours:
             if is_narrowed:
                 raise InputError(
                     f"[{date.folder}] in {path} is neither an hour (date=YYYY-MM-DD-HH) nor a day (date=YYYY-MM-DD), "
-                    "so --since and --until cannot be held against it: rename it, leave it out with --skip, or give "
+                    "so --since and --until cannot be compared with it: rename it, leave it out with --skip, or give "
                     "neither flag"
                 )
             left_out.count_date(name)

@@ -116,7 +116,7 @@ class Connection:
             parts.append(part)
             size += len(part)
             if time.monotonic() > until:
-                raise TimeoutError(f"the answer was not through after {self._timeout:g} s")
+                raise TimeoutError(f"the answer was not complete after {self._timeout:g} s")
             if size > _LONGEST_BODY:
                 raise http.client.HTTPException("the answer is too long to be Mixpanel's")
         if response.length:

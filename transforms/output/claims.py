@@ -115,7 +115,7 @@ def claim(
             return digest, own
         except Conflict:
             continue  # somebody else was first: see who
-    raise OutputFolderError(f"{output} is claimed and freed by other runs all the time: choose another --output")
+    raise OutputFolderError(f"{output} keeps being claimed and freed by other runs: choose another --output")
 
 
 def _refuse_other_versions(output: str, theirs: str, ours: str) -> None:
@@ -127,7 +127,7 @@ def _refuse_other_versions(output: str, theirs: str, ours: str) -> None:
     if any(not is_temporary(path) for path in own_sizes(output)):
         raise OutputFolderError(
             f"{output} holds files that this same run wrote with {theirs}; here is {ours}, which may write other "
-            "bytes: go on with those versions, or write all of it again with --overwrite"
+            "bytes: resume with those versions, or write all of it again with --overwrite"
         )
 
 
@@ -165,7 +165,7 @@ def _check_conditions(output: str) -> None:
         return
     store.delete([path])
     raise OutputFolderError(
-        f"{output}: this store writes over what it was asked to leave alone (If-None-Match), so two runs could mix "
+        f"{output}: this store overwrites in spite of the condition (If-None-Match), so two runs could mix "
         "there unnoticed: choose another store for --output"
     )
 
@@ -271,7 +271,7 @@ def hold(output: str, digest: str) -> None:
         with contextlib.suppress(Conflict):
             _put(output, held, found[1])
             return
-    raise FolderTaken(f"{output} is claimed and freed by other runs all the time: this one is not published")
+    raise FolderTaken(f"{output} keeps being claimed and freed by other runs: this one is not published")
 
 
 def release(output: str, digest: str) -> None:

@@ -18,8 +18,8 @@ _CURES = {
     errno.EFBIG: "the file is larger than this process may write (ulimit -f): raise the limit",
     errno.EMFILE: "this process has too many files open (ulimit -n): raise the limit",
     errno.ENFILE: "the system has too many files open: end other programs",
-    errno.EIO: "the disk does not answer as it should: look at it (dmesg), and run again",
-    errno.ESTALE: "the network disk has let go of the file: mount it anew, and run again",
+    errno.EIO: "the disk does not respond as it should: check it (dmesg), and run again",
+    errno.ESTALE: "the network disk has lost the file: remount it, and run again",
 }
 _NOTHING_BEGUN = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}

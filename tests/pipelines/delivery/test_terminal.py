@@ -91,7 +91,7 @@ def test_the_question_lists_attributes_with_their_persons_and_the_project_that_i
         for line in ("attribute  $city of 20 persons", "attribute  plan of 5 persons", "attribute  old of 3 persons"):
             assert line in shown
         assert "to send    23 profiles of 23" in shown
-        unnamed = "to the project of MIXPANEL_TOKEN, which Mixpanel does not name, region eu"
+        unnamed = "to the project of MIXPANEL_TOKEN, whose name Mixpanel does not give, region eu"
         assert f"project    424242, region eu\nprofiles   {unnamed}\n" in shown, "the token's project gets them"
         asked.answer("no\n")
         asked.end()

@@ -33,7 +33,7 @@ def test_an_endpoint_where_nobody_listens_is_said_at_once(capsys: pytest.Capture
     assert status == 1
     assert time.monotonic() - began < 30
     message = capsys.readouterr().err
-    assert f"--job_endpoint 127.0.0.1:{port} cannot be reached (Connection refused): is it up?" in message
+    assert f"--job_endpoint 127.0.0.1:{port} cannot be reached (Connection refused): is it running?" in message
     assert message.count("\n") == 1
 
 
@@ -121,7 +121,7 @@ class _Job:
     ("job", "runner", "said"),
     [
         (_Job("CANCELLED"), PORTABLE, "interrupted: the job is cancelled, nothing is published"),
-        (_Job("DONE"), PORTABLE, "interrupted when the job was through already: look for _manifest.json"),
+        (_Job("DONE"), PORTABLE, "interrupted when the job had already finished: look for _manifest.json"),
         (_Job("CANCELLING"), DATAFLOW, "interrupted: Dataflow was asked to cancel the job"),
         (_Job("RUNNING", _Refused()), PORTABLE, "could not be cancelled (java.lang.IllegalArgumentException: no such"),
         (_Job("RUNNING", OSError()), PORTABLE, "could not be cancelled (no answer)"),

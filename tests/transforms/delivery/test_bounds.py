@@ -263,7 +263,7 @@ def test_a_redelivery_of_a_run_that_is_not_all_sent_says_so(tmp_path: Path) -> N
     with stand_in() as server:
         done = deliver(run, server, "--redeliver", "refused")
         assert (done.status, done.report["status"]) == (3, "partial")
-        assert "1,000 records are not sent yet: give the command without --redeliver" in done.err
+        assert "1,000 records are not sent yet: run the command without --redeliver" in done.err
         assert server.requests["/import"] == 0
 
 

@@ -35,7 +35,7 @@ def test_a_file_is_read_and_may_end_with_a_newline(tmp_path: Path) -> None:
     ("environment", "profiles", "words"),
     [
         ({}, False, "no credentials: set MIXPANEL_SERVICE_ACCOUNT"),
-        ({TOKEN: "canary"}, False, "say --token_only"),
+        ({TOKEN: "canary"}, False, "pass --token_only"),
         ({ACCOUNT: "user:canary"}, True, "set MIXPANEL_TOKEN"),
         ({ACCOUNT: "canary"}, False, "does not have the form USER:SECRET"),
         ({ACCOUNT: "u:s", TOKEN: 'ca"nary'}, False, "does not have the form of a project token"),

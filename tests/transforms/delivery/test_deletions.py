@@ -137,7 +137,7 @@ def test_a_run_is_old_seven_days_after_what_it_knows(tmp_path: Path) -> None:
     assert known_until({"now": 1000 * DAY, "flags": {"until": 1100 * DAY}}) == 1000 * DAY
     assert known_until({"flags": {"until": 900 * DAY}}) is None
     del run.report["now"]
-    assert "does not say of when it is" in next(objections(run, wanted_of(1), None, 0, stale=False))
+    assert "does not say when it was made" in next(objections(run, wanted_of(1), None, 0, stale=False))
 
 
 def test_a_run_is_delivered_whole_when_nothing_is_left_and_no_more_refused_than_is_allowed() -> None:

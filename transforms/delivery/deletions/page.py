@@ -8,8 +8,8 @@ from transforms.report.markup import Html, block, code, figures, isolated, momen
 
 _LONGEST = 2_000
 _NEXT = {
-    "asked": "Mixpanel has taken on all of it, and may take 30 days; --deletion_status asks how far it is.",
-    "partial": "Look at Mixpanel's words; the same command asks again for what is left.",
+    "asked": "Mixpanel has accepted all of it, and may take 30 days; --deletion_status asks for the progress.",
+    "partial": "Read Mixpanel's message; the same command asks again for what is left.",
     "stopped": "Fix what the message says and give the same command again: it resumes where this one stopped.",
     "interrupted": "Give the same command again: it resumes where this one stopped.",
     "nothing": "No person of this run is deleted whole.",

@@ -110,12 +110,12 @@ def objections(
     until = known_until(run.report)
     if not stale and (until is None or now - until > OLD_SECONDS):
         age = (
-            "does not say of when it is"
+            "does not say when it was made"
             if until is None
-            else f"knows nothing of the last {(now - until) / DAY:.1f} days"
+            else f"does not cover the last {(now - until) / DAY:.1f} days"
         )
         yield (
-            f"the run {age}: who came back since is not in it. Deletions are asked for from runs of the last 7 days; "
+            f"the run {age}: people who came back are not in it. Ask for deletions from a run of the last 7 days: "
             "make a new run, or pass --stale_deletions"
         )
     known_users = (run.report.get("identity") or {}).get("known_users")
@@ -124,7 +124,7 @@ def objections(
         if missing:
             yield (
                 f"--confirmed lacks {len(missing):,} of the {count:,} ids, {missing[0]!r} among them: Braze deletes "
-                "whole segments as housekeeping too, so look whether these asked for it, and list them"
+                "whole segments as housekeeping too, so check whether these asked for it, and list them"
             )
     elif count > MOST_UNCONFIRMED:
         yield f"{count:,} ids are more than {MOST_UNCONFIRMED}: {_CONFIRM}"
@@ -135,7 +135,7 @@ def objections(
 
 
 _CONFIRM = (
-    "Braze deletes whole segments as housekeeping too, so look whether these persons asked for it, and list them in a "
+    "Braze deletes whole segments as housekeeping too, so check whether these persons asked for it, and list them in a "
     "file, --confirmed FILE (lines of deletions/, or an id a line)"
 )
 
