@@ -292,7 +292,7 @@ def test_a_dry_run_says_what_would_be_sent_and_needs_no_credentials(tmp_path: Pa
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        ((), "say --yes"),
+        ((), "pass --yes"),
         (("--yes", "--endpoint", "http://example.com"), "is not on this machine"),
         (("--yes", "--batch_events", "2001"), "from 1 to 2000"),
         (("--yes", "--batch_byte", "5"), "did you mean --batch_bytes"),

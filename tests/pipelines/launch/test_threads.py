@@ -50,7 +50,7 @@ def test_a_worker_that_never_calls_is_lost_after_a_minute_of_running_time(monkey
     found = [workers.lost]
     workers.count_silence(0.1)
     found.append(workers.lost)
-    assert workers.reason.startswith("it made no contact within 60 s: look whether")
+    assert workers.reason.startswith("it made no contact within 60 s: check whether")
 
     workers.lost, has_called[0] = None, True
     workers.count_silence(CONTACT_SECONDS + 1)

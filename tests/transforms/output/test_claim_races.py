@@ -108,7 +108,7 @@ def test_a_store_that_does_not_mind_conditions_is_refused(place: str, monkeypatc
         return True
 
     monkeypatch.setattr(kind, "put_if_absent", put_anyway)
-    with pytest.raises(OutputFolderError, match="writes over what it was asked to leave alone"):
+    with pytest.raises(OutputFolderError, match="overwrites in spite of the condition"):
         take(place)
     assert names(place) == set()
 
