@@ -11,6 +11,7 @@ from transforms.arrow.columns import plain, string_buffers
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
+_ROWS_AT_ONCE = 1 << 14  # what they take stays in the processor's cache
 _MAXIMUM_WORDS = 64  # texts over 512 bytes are hashed by their beginning, their end and their length
 
 
@@ -21,20 +22,27 @@ def hash64(values: pa.Array, seed: int = 0) -> np.ndarray:
     hashes = np.empty(len(lengths), np.uint64)
     for length in np.unique(lengths).tolist():
         rows = np.flatnonzero(lengths == length)
-        width = min(length, _MAXIMUM_WORDS * 8)
-        words = np.zeros((len(rows), (width + 7) // 8 * 8), np.uint8)
-        if width:
-            columns = np.arange(width)
-            columns[width // 2 :] += length - width
-            words[:, :width] = data[offsets[rows][:, None] + columns]
-        start = (seed * int(_MIX) + length * int(_PRIME)) & 0xFFFF_FFFF_FFFF_FFFF
-        state = np.full(len(rows), start, np.uint64)
-        for word in words.view("<u8").T:
-            state = (state ^ word) * _PRIME
-            state ^= state >> np.uint64(29)
-        state *= _MIX
-        hashes[rows] = state ^ (state >> np.uint64(32))
+        for begin in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[begin : begin + _ROWS_AT_ONCE]
+            hashes[some] = _hash_of_length(data, offsets[some], length, seed)
     return hashes
+
+
+def _hash_of_length(data: np.ndarray, offsets: np.ndarray, length: int, seed: int) -> np.ndarray:
+    """Hashes (uint64) of strings of one length; takes nine times their bytes meanwhile."""
+    width = min(length, _MAXIMUM_WORDS * 8)
+    words = np.zeros((len(offsets), (width + 7) // 8 * 8), np.uint8)
+    if width:
+        columns = np.arange(width)
+        columns[width // 2 :] += length - width
+        words[:, :width] = data[offsets[:, None] + columns]
+    start = (seed * int(_MIX) + length * int(_PRIME)) & 0xFFFF_FFFF_FFFF_FFFF
+    state = np.full(len(offsets), start, np.uint64)
+    for word in words.view("<u8").T:
+        state = (state ^ word) * _PRIME
+        state ^= state >> np.uint64(29)
+    state *= _MIX
+    return state ^ (state >> np.uint64(32))
 
 
 def hash_of(text: str) -> str:
