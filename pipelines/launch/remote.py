@@ -173,8 +173,8 @@ def _follow(result: Any, where: Submission) -> tuple[str, list[str]]:
         except grpc.RpcError as error:
             if time.monotonic() - answered > _SILENCE_SECONDS:
                 raise JobUnreachable(
-                    f"the job server no longer answers ({error.code().name}), and the job may go on and publish "
-                    f"all the same: {_look(where)}"
+                    f"the job server no longer answers ({error.code().name}), and the job may still publish: "
+                    f"{_look(where)}"
                 ) from error
         time.sleep(pause)
         pause = min(pause * 1.2, 2.0)
