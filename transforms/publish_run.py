@@ -13,7 +13,7 @@ from transforms.messages.elements import FILE, MAXIMUM_BYTES, TALLY, Keyed, Mete
 from transforms.output.publication import Written
 from transforms.report.figures import RunContext, publish_run
 from transforms.telemetry import progress
-from transforms.telemetry.tally import Tally, merge, pack, pack_bounded
+from transforms.telemetry.tally import Tally, merge, no_figures, pack, pack_bounded
 
 
 @with_input_types(bytes)
@@ -77,7 +77,7 @@ class _Publish(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
         meter = Meter("publish")
         files: list[Written] = []
-        total: Tally = {}
+        total = no_figures()
         for item in element[1]:
             tag, body = untagged(meter.received(item))
             if tag == FILE:

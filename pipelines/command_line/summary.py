@@ -39,14 +39,14 @@ def lines(report: dict[str, Any], output: str) -> list[str]:
         f"{_n(timing['rows_per_second'])} rows/s; memory at its peak: {timing['peak_memory_bytes'] / 1e9:.1f} GB",
         f"events     {_n(rows['events'])} events are ready for Mixpanel in events/; nothing has been sent yet",
         f"others     {_n(sum(rows[name] for name in _NOT_EVENTS))} rows are not events: {', '.join(others) or 'none'}",
-        f"persons    {_n(identity.get('known_users', 0))} known users (external ids) and "
-        f"{_n(identity.get('profiles', 0))} Braze profiles. {_n(joined)} of the profiles belong to a known user: "
+        f"persons    {_n(identity['known_users'])} known users (external ids) and "
+        f"{_n(identity['profiles'])} Braze profiles. {_n(joined)} of the profiles belong to a known user: "
         f"{', '.join(f'{_n(through.get(name, 0))} {words}' for name, words in _JOINED.items())}. "
         f"{_n(identity['anonymous_profiles'])} remain anonymous",
         f"gained     {_n(gain['anonymous_rows'])} events that Braze's connector to Mixpanel never sends, since they "
         f"have no usable external id; {_n(gain['rows_joined_to_known'])} of them now belong to a known user",
     ]
-    if left := not_read.in_short(report.get("listing") or {}):
+    if left := not_read.in_short(report["listing"]):
         found.append(f"not read   {left}")
     score = identity.get("score")
     if score:
@@ -62,12 +62,12 @@ def lines(report: dict[str, Any], output: str) -> list[str]:
 
 def counts(report: dict[str, Any] | None) -> dict[str, Any]:
     """What ``--json`` says of what is published: rows by outcome, persons, warnings; of None, that nothing is."""
-    found = report or {}
-    identity = found.get("identity") or {}
     return {
-        **{outcome: (found.get("rows") or {}).get(outcome, 0) for outcome in OUTCOMES.codes},
-        **{name: identity.get(name, 0) for name in ("known_users", "profiles", "anonymous_profiles")},
-        "warnings": found.get("warnings", []),
+        **{outcome: report["rows"][outcome] if report else 0 for outcome in OUTCOMES.codes},
+        "known_users": report["identity"]["known_users"] if report else 0,
+        "profiles": report["identity"]["profiles"] if report else 0,
+        "anonymous_profiles": report["identity"]["anonymous_profiles"] if report else 0,
+        "warnings": report["warnings"] if report else [],
         "output": None,
     }
 

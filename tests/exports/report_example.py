@@ -120,7 +120,7 @@ def example() -> dict[str, Any]:
              "event_type": "users.behaviors.Purchase"},
         ],
         "damaged": {
-            "files": 3, "blocks": 2, "rows_lost": 1_204, "examples": [
+            "files": 3, "blocks": 2, "whole_files": 1, "rows_lost": 1_204, "examples": [
                 {"file": f"{files}/event_type=users.canvas.Entry/date=2025-10-07-22/431/part-0003.avro", "block": 4,
                  "reason": "block_undecodable", "detail": "deflate: invalid distance too far back", "rows_lost": 1000},
                 {"file": "archive/2025-10.avro", "block": None, "reason": "gzip_of_avro", "rows_lost": None,
@@ -223,13 +223,15 @@ def example() -> dict[str, Any]:
         "gain": {
             "native_rows": 1_893_204, "anonymous_rows": 588_930, "rows_joined_to_known": 236_451,
             "profiles_made_known": 20_219, "persons_with_earlier_history": 17_044, "median_days_earlier": 3.4,
+            "known_rows_of_other_types": 71_004, "persons_native_never_sends": 301,
         },
         "cost": what_it_costs.figures(_COST, {kind: {"events": sum(counts)} for kind, counts in _EVENT_TYPES.items()}),
+        "deletions_known_since": None,
         "what_leaves": what_leaves.figures(_LEAVES, {"drop": ["pii"], "hash": ["user_id"]}),
         "timing": {
             "seconds": {"discover": 0.42, "narrow pass": 6.1, "resolve": 2.4, "wide pass": 11.9, "publish": 0.81},
-            "wall_seconds": 22.8, "rows_per_second": 116_400.2, "peak_memory_bytes": 612_000_000,
-            "largest_shuffle_element_bytes": 2_310_004,
+            "wall_seconds": 22.8, "rows_per_second": 116_400, "peak_memory_bytes": 612_000_000,
+            "largest_shuffle_element_bytes": 2_310_004, "shuffled": {"links": {"elements": 41, "bytes": 9_310_004}},
         },
         "outputs": [
             {"path": "events/part-00000.ndjson.gz", "rows": 1_230_004, "bytes": 98_220_131},
@@ -303,7 +305,7 @@ def hostile() -> dict[str, Any]:
     report["unknown_types"] |= {name: {"sent_as": name, "rows": 1} for name in HOSTILE}
     report["unknown_columns"] |= {name: dict.fromkeys(HOSTILE, 1) for name in HOSTILE}
     report["limits"]["nested_as_text"] |= {name: dict.fromkeys(HOSTILE, 5) for name in HOSTILE}
-    report["limits"]["events_cut"] |= dict.fromkeys(HOSTILE, 5)
+    report["limits"]["events_cut"] |= {name: {name: 5} for name in HOSTILE}
     for section in ("clusters_by_size", "score", "profiles_known_through"):
         report["identity"][section] |= dict.fromkeys(HOSTILE, 2)
     report["persons"]["by_month"] |= {name: _persons(90, 9, 1) for name in HOSTILE}

@@ -265,7 +265,7 @@ def test_the_image_is_launcher_and_worker() -> None:
                 assert any(f"!{whole}" in built for whole in (first, source)), f"docker build does not send {source}"
 
 
-def test_what_workers_are_sent_holds_the_catalogue(tmp_path: Path) -> None:
+def test_what_workers_are_sent_holds_the_catalogue_and_the_templates(tmp_path: Path) -> None:
     require_module("setuptools")
     source = copy_of_the_source(tmp_path / "source")
     subprocess.run(
@@ -276,6 +276,8 @@ def test_what_workers_are_sent_holds_the_catalogue(tmp_path: Path) -> None:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     modules = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
     assert names >= {"transforms/currents/catalog.json", *modules}
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transforms").rglob("*.j2")}
+    assert names >= {"transforms/report/report.css", "transforms/report/templates/report.html.j2", *pages}
     assert not any(name.startswith(("tests", "benchmarks", "deploy")) for name in names)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.exports.report_example import example
 from tests.repository.test_structure import PRODUCT, tree
 from transforms.avro.container import Damage
 from transforms.currents.left_out import LeftOut
@@ -67,7 +68,7 @@ def test_a_reason_to_reject_cannot_be_described_without_its_sentence() -> None:
 def test_a_described_reason_has_its_own_sentence_and_its_place_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     more = Terms("a reason to reject a row", "here", *REJECTS, Reject("blue", "the row is blue", "color is [{color}]"))
     monkeypatch.setattr("transforms.mixpanel.reject_details.REJECTS", more)
-    monkeypatch.setattr("transforms.report.details.REJECTS", more)
+    monkeypatch.setattr("transforms.report.page.REJECTS", more)
     assert reject_detail("blue", {"color": "azure"}, (), SETTINGS) == "color is [azure]"
     assert reject_detail("blue", {}, (), SETTINGS) == "color is [None]"
     assert "the row is blue" in render({"rejects": {"blue": 3}})
@@ -79,9 +80,9 @@ def test_a_described_reason_has_its_own_sentence_and_its_place_in_the_report(mon
         {"rejects": {"odd": 1}},
         {"withheld": {"odd": 1}},
         {"limits": {"odd": {"Event": {"property": 1}}}},
-        {"listing": {"not_read": {"odd": {"files": 1}}}},
-        {"identity": {"links": {"odd": 1}}},
-        {"identity": {"external_ids_left_out": {"odd": {"guest": 1}}}},
+        {"listing": {**example()["listing"], "not_read": {"odd": {"files": 1, "bytes": 9, "example": "a.avro"}}}},
+        {"identity": {**example()["identity"], "links": {"odd": 1}}},
+        {"identity": {**example()["identity"], "external_ids_left_out": {"odd": {"guest": 1}}}},
     ],
 )
 def test_the_report_shows_no_word_without_its_meaning(report: dict[str, object]) -> None:

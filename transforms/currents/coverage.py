@@ -16,7 +16,7 @@ after its first one and up to the export's last hour. It is told of where all of
 from __future__ import annotations
 
 import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -40,6 +40,29 @@ _OTHERS = "(others)"
 
 Days = dict[int, int]
 """Day from 1970-01-01 on to its hours with files, a bit each."""
+
+
+MissingHours = TypedDict("MissingHours", {"event_type": str | None, "from": str, "until": str, "hours": int})
+"""Hours without files; ``event_type`` is None where all types together have none."""
+
+
+class TypeCoverage(TypedDict):
+    """The hours of one event type."""
+
+    first_hour: str
+    last_hour: str
+    hours_with_files: int
+
+
+class HoursCovered(TypedDict):
+    """The hours that there are files of."""
+
+    first_hour: str | None
+    last_hour: str | None
+    files_without_hour: int
+    gaps_found: int
+    gaps: list[MissingHours]
+    by_type: dict[str, TypeCoverage]
 
 
 class Gap(NamedTuple):
@@ -78,16 +101,16 @@ class Coverage:
             days[day] = mask
             self._kept += 1
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> HoursCovered:
         """The report's ``coverage``."""
-        found: dict[str, Any] = {
+        found: HoursCovered = {
             "first_hour": None, "last_hour": None, "files_without_hour": self._without_hour, "gaps_found": 0,
             "gaps": [], "by_type": {},
         }  # fmt: skip
         if not self._all:
             return found
         first, last = _ends(self._all)
-        found |= {"first_hour": _iso(first), "last_hour": _iso(last)}
+        found["first_hour"], found["last_hour"] = _iso(first), _iso(last)
         gaps = [_told(None, gap) for gap in unlikely_gaps(self._all, last + 1)]
         for kind, days in sorted(self._named().items()):
             begin, end = _ends(days)
@@ -95,7 +118,8 @@ class Coverage:
             found["by_type"][kind] = {"first_hour": _iso(begin), "last_hour": _iso(end), "hours_with_files": hours}
             gaps += [_told(kind, gap) for gap in unlikely_gaps(days, last + 1)]
         gaps.sort(key=_longest_first)
-        return found | {"gaps_found": len(gaps), "gaps": gaps[:GAPS_KEPT]}
+        found["gaps_found"], found["gaps"] = len(gaps), gaps[:GAPS_KEPT]
+        return found
 
     def _named(self) -> dict[str, Days]:
         """By type as rows of it are called: spellings of one are one."""
@@ -169,12 +193,12 @@ def _iso(hour: int) -> str:
     return datetime.datetime.fromtimestamp(hour * 3600, datetime.timezone.utc).strftime("%Y-%m-%dT%H:00Z")
 
 
-def _told(kind: str | None, gap: Gap) -> dict[str, Any]:
+def _told(kind: str | None, gap: Gap) -> MissingHours:
     return {
         "event_type": kind, "from": _iso(gap.begin), "until": _iso(gap.begin + gap.hours), "hours": gap.hours,
     }  # fmt: skip
 
 
-def _longest_first(gap: dict[str, Any]) -> tuple[bool, int, str, str]:
+def _longest_first(gap: MissingHours) -> tuple[bool, int, str, str]:
     """Those of all types together come before those of one."""
     return gap["event_type"] is not None, -gap["hours"], gap["event_type"] or "", gap["from"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 from transforms.errors import InputError
 from transforms.vocabulary.files import NOT_READ
@@ -21,6 +20,30 @@ _RESTORE = {
     "s3": "restore them (S3 Batch Operations, or [aws s3api restore-object] for each)",
     "azfs": "bring them back to the tier Hot or Cool ([az storage blob set-tier] for each, or a batch)",
 }
+
+
+class NotRead(TypedDict):
+    """Files that were listed and not read, of one reason."""
+
+    files: int
+    bytes: int
+    example: str
+
+
+class UnreadableDates(TypedDict):
+    """Files whose ``date=`` is neither an hour nor a day."""
+
+    files: int
+    example: str | None
+
+
+class Listing(TypedDict):
+    """What was listed and not read."""
+
+    read_until: int | None
+    not_read: dict[str, NotRead]
+    hidden_avro: int
+    unreadable_dates: UnreadableDates
 
 
 class Kind(enum.Enum):
@@ -83,7 +106,7 @@ class LeftOut:
     """
 
     def __init__(self) -> None:
-        self.counts: dict[str, dict[str, Any]] = {}
+        self.counts: dict[str, NotRead] = {}
         self.hidden_avro = 0
         self.unreadable_dates = 0
         self.unreadable_date = ""
@@ -124,7 +147,7 @@ class LeftOut:
             "when that is done, or leave them out with --skip_archived"
         )
 
-    def figures(self, read_until: int | None) -> dict[str, Any]:
+    def figures(self, read_until: int | None) -> Listing:
         """The report's ``listing``."""
         return {
             "read_until": read_until,
@@ -134,9 +157,9 @@ class LeftOut:
         }
 
 
-def missing(listing: Mapping[str, Any]) -> str:
+def missing(listing: Listing) -> str:
     """A sentence on the files that are data and are not here, so that rows of them are missing; else empty."""
-    not_read = listing.get("not_read") or {}
+    not_read = listing["not_read"]
     found = [not_read[reason] for reason in _MISSING if reason in not_read]
     if not found:
         return ""

@@ -16,8 +16,9 @@ def narrowed_by(left_out: LeftOut) -> str:
     if "archived" in left_out.counts:
         flags.append("--skip_archived")
     found = f"{', '.join(flags[:-1])} and {flags[-1]}: widen them"
-    if later := left_out.counts.get("unfinished_hour", {}).get("files", 0):
-        found += f" ({later:,} lie in an hour that is not over by the clock of this run: wait, or give --until)"
+    if later := left_out.counts.get("unfinished_hour"):
+        files = later["files"]
+        found += f" ({files:,} lie in an hour that is not over by the clock of this run: wait, or give --until)"
     return found
 
 

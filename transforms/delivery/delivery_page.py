@@ -10,25 +10,9 @@ from typing import Any
 from transforms.delivery.deletions.page import deletions
 from transforms.delivery.delivered_run import KINDS
 from transforms.report.charts import bars, legend
-from transforms.report.markup import (
-    Html,
-    block,
-    code,
-    count,
-    duration,
-    escaped,
-    figures,
-    folded,
-    isolated,
-    note,
-    number,
-    ranked,
-    section,
-    share,
-    size,
-    table,
-)
-from transforms.report.style import STYLE
+from transforms.report.markup import Html, duration, number
+from transforms.report.page import Section
+from transforms.report.templates import filled
 
 _LONGEST_WORDS, _LONGEST_RECORD = 2_000, 300
 _MOST_PERIODS = 60
@@ -39,26 +23,26 @@ _SHOWN = {"acknowledged": "acknowledged", "refused": "refused", "not_sent": "not
 
 def page(report: dict[str, Any], examples: Sequence[dict[str, Any]], next_step: str) -> str:
     """The report as a page; texts from outside are made inert. ``examples`` are lines of ``refused/``."""
-    good = "good" if report["status"] == "delivered" else "bad"
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    project, region = escaped(report["project_id"]), escaped(report["region"])
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
-        f"<title>Delivery to project {project}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        '<header>\n<p class="eyebrow">Currents to Mixpanel: delivery</p>\n'
-        f"<h1>Project {project}, region {region}</h1>\n"
-        f'<p class="state"><span class="pill {good}">{escaped(report["status"])}</span>'
-        f"<span>{code(report['run'])}</span></p>\n{figures(_tiles(report))}</header>\n<main>\n"
-        + section("next", "What to do next", _next(report, next_step))
-        + section("became", "What became of all records", _became(report))
-        + section("refused", "Refused records", _refused(report, examples))
-        + section("deletions", "Deletions", deletions(report.get("deletions")))
-        + section("minutes", "By minute", _by_minute(report["per_minute"]))
-        + section("requests", "Requests", _requests(report))
-        + "</main>\n<footer><p>The same figures are in report.json. All times are UTC.</p></footer>\n</body>\n</html>\n"
+    width, periods = _periods(report["per_minute"])
+    parts = (
+        ("next", "What to do next", _part("next", report=report, next_step=next_step)),
+        ("became", "What became of all records", _part("became", report=report, kinds=_NAMES, drawn=_bars(report))),
+        ("refused", "Refused records", _part("refused", report=report, examples=examples)),
+        ("deletions", "Deletions", deletions(report.get("deletions"))),
+        ("minutes", "By minute", _part("minutes", periods=periods, width=width)),
+        ("requests", "Requests", _part("requests", report=report, requests=_requests(report))),
+    )
+    sections = [Section(key, title, title, Html(content)) for key, title, whole in parts if (content := whole.strip())]
+    return _part("delivery", report=report, tiles=_tiles(report), sections=sections)
+
+
+def _part(name: str, **values: Any) -> Html:
+    return filled(
+        f"{name}.html.j2",
+        __package__,
+        longest_words=_LONGEST_WORDS,
+        longest_record=_LONGEST_RECORD,
+        **values,
     )
 
 
@@ -73,18 +57,9 @@ def _tiles(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _next(report: dict[str, Any], next_step: str) -> str:
-    wrong = f'<p class="wrong">{_whole(report["message"])}</p>\n' if report.get("message") else ""
-    command = folded("The command", f"<p>{code(report['command'], _LONGEST_WORDS)}</p>")
-    return f"{wrong}<p>{_whole(next_step)}</p>{command}"
-
-
-def _whole(text: str) -> Html:
-    return isolated(text, _LONGEST_WORDS)
-
-
-def _became(report: dict[str, Any]) -> str:
-    drawn, shown = "", []
+def _bars(report: dict[str, Any]) -> Html:
+    """A bar for each kind of record that the run has, and their key; empty where it has none."""
+    drawn = ""
     for kind in KINDS:
         found = report[kind]
         parts = [(style, _SHOWN[name], found[name]) for name, style in _SERIES]
@@ -92,60 +67,33 @@ def _became(report: dict[str, Any]) -> str:
         if found["in_run"]:
             title = f"What became of the {_NAMES[kind].lower()}"
             drawn += bars(f"{kind}-chart", title, [(_NAMES[kind], parts, told)], found["in_run"])
-        counts = [found[name] for name in ("in_run", *_SHOWN)]
-        shown.append([_NAMES[kind], *counts, Html(share(found["acknowledged"], found["in_run"]))])
-    heads = ["Kind", "#In the run", "#Acknowledged", "#Refused", "#Not sent", "#Acknowledged share"]
     key = legend([(style, _SHOWN[name].capitalize()) for name, style in _SERIES])
-    figures_ = table("What became of all records", heads, shown, "became-table")
-    return _part(key + drawn if drawn else "") + block("In figures", figures_)
+    return Html(key + drawn if drawn else "")
 
 
-def _part(content: str) -> str:
-    return f'<div class="block">{content}</div>' if content else ""
-
-
-def _refused(report: dict[str, Any], examples: Sequence[dict[str, Any]]) -> str:
-    if not report["messages"]:
-        return '<p class="none">None.</p>'
-    told = table("Mixpanel's words", ["Mixpanel's words", "#Records"], [
-        [_words(message), records] for message, records in ranked(report["messages"])])  # fmt: skip
-    shown = table("Examples of refused records", ["File and line", "Mixpanel's words", "The record begins"], [
-        [code(f"{one['file']} line {one['line']}"), _words(one["message"]), code(one["record"], _LONGEST_RECORD)]
-        for one in examples
-    ])  # fmt: skip
-    return _part(told) + block("Examples", note("All of them are in refused/, whole.") + shown)
-
-
-def _words(text: str) -> Html:
-    return isolated(text, 500)
-
-
-def _by_minute(series: Sequence[dict[str, Any]]) -> str:
+def _periods(series: Sequence[dict[str, Any]]) -> tuple[int, list[tuple[str, int, int, int]]]:
+    """(Minutes of a period; its begin, records acknowledged, refused and answered a second, of each); at most 60."""
     if not series:
-        return '<p class="none">Nothing was answered.</p>'
+        return 1, []
     first, last = series[0]["minute"], series[-1]["minute"]
     width = math.ceil((last - first + 60) / 60 / _MOST_PERIODS)
     periods: dict[int, list[int]] = {}
     for one in series:
         at = periods.setdefault((one["minute"] - first) // 60 // width, [0, 0])
-        at[0] += count(one["acknowledged"])
-        at[1] += count(one["refused"])
+        at[0] += one["acknowledged"]
+        at[1] += one["refused"]
     rows = []
     for index in range(max(periods) + 1):
         acknowledged, refused = periods.get(index, [0, 0])
         begin = datetime.datetime.fromtimestamp(first + 60 * width * index, datetime.timezone.utc)
-        rows.append(
-            [begin.strftime("%Y-%m-%d %H:%M"), acknowledged, refused, round((acknowledged + refused) / 60 / width)]
-        )
-    told = f"Each line is {width} minutes." if width > 1 else ""
-    return (note(told) if told else "") + table(
-        "Records by minute", ["From (UTC)", "#Acknowledged", "#Refused", "#Records a second"], rows, "minutes-table"
-    )
+        a_second = round((acknowledged + refused) / 60 / width)
+        rows.append((begin.strftime("%Y-%m-%d %H:%M"), acknowledged, refused, a_second))
+    return width, rows
 
 
-def _requests(report: dict[str, Any]) -> str:
-    answers = table("Requests by answer", ["Answer", "#Requests", "#Sent again", "#Split"], [
-        [label, requests, report["retries"].get(label, 0), report["splits"].get(label, 0)]
-        for label, requests in report["requests"].items()])  # fmt: skip
-    sent = figures([("Sent", size(report["bytes_sent"]), "events compressed, profile updates not")])
-    return _part(answers) + block("On the wire", sent)
+def _requests(report: dict[str, Any]) -> list[tuple[str, int, int, int]]:
+    """(Answer, requests, sent again, split); only some answers are followed by another request."""
+    return [
+        (label, requests, report["retries"].get(label, 0), report["splits"].get(label, 0))
+        for label, requests in report["requests"].items()
+    ]

@@ -36,6 +36,15 @@ def _svg(key: str, title: str, description: str, height: int, content: str, styl
     )
 
 
+def share_bar(amount: int, whole: int) -> Html:
+    """Returns one bar, as long as an amount's share of the whole; what is not nothing can be seen."""
+    part = ""
+    if amount > 0 and whole > 0:
+        part = f'<rect class="known" width="{min(max(100 * amount / whole, 0.4), 100):.2f}%" height="8" rx="2"/>'
+    track = '<rect class="track" width="100%" height="8" rx="2"/>'
+    return Html(f'<svg height="8" width="100%" aria-hidden="true">{track}{part}</svg>')
+
+
 def bars(
     key: str, title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, int]], str]], largest: int = 0
 ) -> Html:

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 
 from transforms.currents import catalog
+from transforms.currents.coverage import Coverage, HoursCovered
+from transforms.currents.left_out import LeftOut, Listing
 from transforms.errors import AccountingError
 from transforms.messages.elements import process_key
 from transforms.output.publication import Written, finish
@@ -17,10 +19,19 @@ from transforms.report import file_gaps, not_read, what_it_costs, what_leaves
 from transforms.report.identity_warnings import counted, identity_warnings
 from transforms.report.page import render
 from transforms.report.policies import in_order, policy_warnings
+from transforms.report.report_json import Gain, PersonCounts, ReportJson
 from transforms.settings import Plan, Settings
 from transforms.telemetry.tally import EXAMPLES, Tally, check_rejects, check_sum, in_turn
 from transforms.vocabulary.outputs import OUTPUT_FILES, OutputFiles
 from transforms.vocabulary.rows import OUTCOMES
+
+
+def _nothing_left_out() -> Listing:
+    return LeftOut().figures(None)
+
+
+def _no_hours() -> HoursCovered:
+    return Coverage().figures()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +47,8 @@ class RunContext:
     versions: dict[str, str]
     started: float
     launcher_process: int  # 0 where it is on another machine than the workers
-    listing: dict[str, Any] = dataclasses.field(default_factory=dict)  # ``LeftOut.figures``
-    coverage: dict[str, Any] = dataclasses.field(default_factory=dict)  # ``Coverage.figures``
+    listing: Listing = dataclasses.field(default_factory=_nothing_left_out)
+    coverage: HoursCovered = dataclasses.field(default_factory=_no_hours)
 
 
 def publish_run(context: RunContext, files: Sequence[Written], total: Tally) -> bytes:
@@ -64,7 +75,7 @@ def check_conservation(context: RunContext, files: Sequence[Written], total: Tal
     """
     rows = _summed(total)
     check_sum(rows)
-    for kind, outcomes in total.get("rows_by_type", {}).items():
+    for kind, outcomes in total["rows_by_type"].items():
         check_sum(outcomes, kind)
     summed = {**total, "rows": rows}
     pairs = {
@@ -80,10 +91,10 @@ def check_conservation(context: RunContext, files: Sequence[Written], total: Tal
         },
         "whether there are identity files": (_at(total, "identity_files") > 0, True),
         "files of different names": (len({f.path for f in files}), len(files)),
-        "rows withheld, by reason": (sum(total.get("withheld", {}).values()), rows["withheld"]),
-        "rows rejected, by reason": (sum(total.get("rejects", {}).values()), rows["rejects"]),
+        "rows withheld, by reason": (sum(total["withheld"].values()), rows["withheld"]),
+        "rows rejected, by reason": (sum(total["rejects"].values()), rows["rejects"]),
     }
-    sent, received = total.get("sent", {}), total.get("received", {})
+    sent, received = total["sent"], total["received"]
     for kind in _COUNTED_BOTH_WAYS:
         pairs[f"elements received of {kind}"] = tuple(way.get(kind, {}).get("elements", 0) for way in (received, sent))
     for what, (found, expected) in pairs.items():
@@ -115,28 +126,26 @@ def _at(total: Tally, *keys: str) -> int:
     return found or 0
 
 
-def build_report(context: RunContext, files: Sequence[Written], total: Tally) -> dict[str, Any]:
+def build_report(context: RunContext, files: Sequence[Written], total: Tally) -> ReportJson:
     """``report.json``: see docs for every key."""
-    by_type = {kind: _outcomes(rows) for kind, rows in sorted(total.get("rows_by_type", {}).items())}
+    by_type = {kind: _outcomes(rows) for kind, rows in sorted(total["rows_by_type"].items())}
     rows = _summed(total)
     wall = time.time() - context.started
-    identity = dict(total.get("identity", {}))
-    made_known = identity.pop("made_known", {})
+    identity: Any = dict(total["identity"])  # becomes an ``Identity``
+    made_known = identity.pop("made_known")
     identity["profiles_known_through"] = {via: n for via, n in made_known.items() if via != "none"}
-    identity["anonymous_profiles"] = made_known.get("none", 0)
+    identity["anonymous_profiles"] = made_known["none"]
     identity["device_links"] = policy = context.settings.device_links
     stay = context.settings.device_stay
     identity["device_stay"] = None if policy != "next" else "any" if stay is None else stay
-    identity["device_policies"] = in_order(identity.get("device_policies", {}))
+    identity["device_policies"] = in_order(identity["device_policies"])
     identity["id_merge"] = context.settings.id_merge
     identity["crowd_ids"] = context.settings.crowd_ids
     identity["external_ids_left_out"] = {
-        reason: _sorted(rows) for reason, rows in sorted(total.get("external_ids_left_out", {}).items())
+        reason: _sorted(rows) for reason, rows in sorted(total["external_ids_left_out"].items())
     }
-    damaged = {"files": 0, "blocks": 0, "whole_files": 0, "rows_lost": 0, "examples": {}, **total.get("damaged", {})}
-    damaged["examples"] = in_turn(damaged["examples"])
-    persons = total.get("persons", {})
-    report = {
+    damaged, persons = total["damaged"], total["persons"]
+    report: ReportJson = {
         "status": "published",
         "title": f"Braze Currents to Mixpanel: {context.output.rstrip('/').rpartition('/')[2]}",
         "command": context.command,
@@ -145,40 +154,46 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
         "now": context.settings.now,
         "rows": rows,
         "rows_by_type": by_type,
-        "withheld": _sorted(total.get("withheld", {})),
-        "withheld_by_type": dict(sorted(total.get("withheld_by_type", {}).items())),
-        "rejects": _sorted(total.get("rejects", {})),
-        "reject_examples": in_turn(total.get("reject_examples", {})),
-        "damaged": {key: damaged[key] for key in ("files", "blocks", "whole_files", "rows_lost", "examples")},
+        "withheld": _sorted(total["withheld"]),
+        "withheld_by_type": dict(sorted(total["withheld_by_type"].items())),
+        "rejects": _sorted(total["rejects"]),
+        "reject_examples": in_turn(total["reject_examples"]),
+        "damaged": {
+            "files": damaged["files"],
+            "blocks": damaged["blocks"],
+            "whole_files": damaged["whole_files"],
+            "rows_lost": damaged["rows_lost"],
+            "examples": in_turn(damaged["examples"]),
+        },
         "files": total["files"],
         "listing": context.listing,
         "coverage": context.coverage,
-        "cost": what_it_costs.figures(total.get("cost", {}), by_type),
-        "what_leaves": what_leaves.figures(total.get("leaves", {}), context.flags),
+        "cost": what_it_costs.figures(total["cost"], by_type),
+        "what_leaves": what_leaves.figures(total["leaves"], context.flags),
         "deletions_known_since": what_leaves.deletions_known_since(context.coverage),
         "units": context.plan.units,
-        "type_conflicts": {"files": 0, "examples": [], **total.get("type_conflicts", {})},
+        "type_conflicts": total["type_conflicts"],
         "unknown_types": {
             kind: {"sent_as": catalog.readable_name(kind), "rows": found["rows"]}
-            for kind, found in sorted(total.get("unknown_types", {}).items())
+            for kind, found in sorted(total["unknown_types"].items())
         },
-        "unknown_columns": dict(sorted(total.get("unknown_columns", {}).items())),
-        "limits": total.get("limits", {}),
+        "unknown_columns": dict(sorted(total["unknown_columns"].items())),
+        "limits": total["limits"],
         "identity": identity,
         "persons": {
-            key: {name: _person_counts(found) for name, found in sorted(persons.get(key, {}).items())}
-            for key in ("by_month", "by_type")
+            "by_month": {month: _person_counts(found) for month, found in sorted(persons["by_month"].items())},
+            "by_type": {kind: _person_counts(found) for kind, found in sorted(persons["by_type"].items())},
         },
-        "events_by_day": dict(sorted(total.get("events_by_day", {}).items())),
+        "events_by_day": dict(sorted(total["events_by_day"].items())),
         "gain": _gain(total, made_known),
         "timing": {
-            "seconds": {stage: round(seconds, 3) for stage, seconds in total.get("seconds", {}).items()},
+            "seconds": {stage: round(seconds, 3) for stage, seconds in total["seconds"].items()},
             "wall_seconds": round(wall, 3),
             "rows_per_second": round(rows["read"] / wall) if wall > 0 else 0,
             "peak_memory_bytes": _peak_memory(context, total),
-            "largest_shuffle_element_bytes": total.get("max_element_bytes", 0),
+            "largest_shuffle_element_bytes": total["max_element_bytes"],
             # Where a step has no figures of its own to send, what it sent is counted where it arrived.
-            "shuffled": dict(sorted({**total.get("received", {}), **total.get("sent", {})}.items())),
+            "shuffled": dict(sorted({**total["received"], **total["sent"]}.items())),
         },
         "outputs": [
             {"path": f.path, "rows": f.rows, "bytes": f.bytes} for f in sorted(files, key=lambda file: file.path)
@@ -189,7 +204,7 @@ def build_report(context: RunContext, files: Sequence[Written], total: Tally) ->
     return report
 
 
-def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
+def warnings(report: ReportJson, flags: dict[str, Any]) -> list[str]:
     """What somebody should look at, a sentence each."""
     found = []
     damaged = report["damaged"]
@@ -198,8 +213,8 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
             f"{counted(damaged['files'], 'damaged file')}: {counted(damaged['rows_lost'], 'row')} known to be lost; "
             "everything else in them was kept; rejects/ says what is wrong with each file and how to fix it"
         )
-    found += not_read.warnings(report.get("listing") or {})
-    found += file_gaps.warnings(report.get("coverage") or {})
+    found += not_read.warnings(report["listing"])
+    found += file_gaps.warnings(report["coverage"])
     found += what_leaves.warnings(report, flags)
     if flags.get("since") is not None or flags.get("until") is not None:
         found.append(
@@ -241,7 +256,7 @@ def warnings(report: dict[str, Any], flags: dict[str, Any]) -> list[str]:
 
 def _types_left_out(limits: dict[str, Any]) -> list[str]:
     """A warning of columns that cannot be made the catalogue's."""
-    by_type: dict[str, dict[str, int]] = limits.get("types_left_out") or {}
+    by_type: dict[str, dict[str, int]] = limits.get("types_left_out", {})
     if not by_type:
         return []
     columns = sorted(f"{name} of {event_type}" for event_type, names in by_type.items() for name in names)
@@ -263,12 +278,9 @@ def _sent_beside_native(rows_by_type: dict[str, dict[str, int]]) -> list[str]:
     )
 
 
-def _gain(total: Tally, made_known: dict[str, int]) -> dict[str, Any]:
-    gain = {
-        "native_rows": 0, "anonymous_rows": 0, "rows_joined_to_known": 0, "known_rows_of_other_types": 0,
-        "persons_with_earlier_history": 0, "persons_native_never_sends": 0, **total.get("gain", {}),
-    }  # fmt: skip
-    days = sorted((int(day), count) for day, count in gain.pop("days_earlier", {}).items())
+def _gain(total: Tally, made_known: dict[str, int]) -> Gain:
+    gain: Any = dict(total["gain"])  # becomes a ``Gain``
+    days = sorted((int(day), count) for day, count in gain.pop("days_earlier").items())
     half = sum(count for _, count in days) / 2
     gain["median_days_earlier"] = 0.0
     for day, count in days:
@@ -276,13 +288,14 @@ def _gain(total: Tally, made_known: dict[str, int]) -> dict[str, Any]:
         if half <= 0:
             gain["median_days_earlier"] = float(day)
             break
-    gain["profiles_made_known"] = made_known.get("profile", 0) + made_known.get("device", 0)
-    return gain
+    gain["profiles_made_known"] = made_known["profile"] + made_known["device"]
+    whole: Gain = gain
+    return whole
 
 
 def _peak_memory(context: RunContext, total: Tally) -> int:
     """Bytes, summed over the processes that worked, the launcher included where it runs on this machine."""
-    peaks = dict(total.get("memory", {}))
+    peaks = dict(total["memory"])
     launcher = process_key(context.launcher_process)
     if context.launcher_process and launcher not in peaks:
         try:
@@ -294,16 +307,22 @@ def _peak_memory(context: RunContext, total: Tally) -> int:
 
 
 def _summed(total: Tally) -> dict[str, int]:
-    types = total.get("rows_by_type", {}).values()
-    return {outcome: sum(rows.get(outcome, 0) for rows in types) for outcome in OUTCOMES.codes}
+    types = total["rows_by_type"].values()
+    return {outcome: sum(rows[outcome] for rows in types) for outcome in OUTCOMES.codes}
 
 
 def _outcomes(rows: dict[str, int]) -> dict[str, int]:
-    return {outcome: rows.get(outcome, 0) for outcome in OUTCOMES.codes}
+    return {outcome: rows[outcome] for outcome in OUTCOMES.codes}
 
 
-def _person_counts(found: dict[str, int]) -> dict[str, int]:
-    return {key: found.get(key, 0) for key in ("known", "anonymous", "events_known", "events_anonymous")}
+def _person_counts(found: dict[str, int]) -> PersonCounts:
+    # Where there are more types than are kept by name, events may be of one whose persons are among the others.
+    return {
+        "known": found.get("known", 0),
+        "anonymous": found.get("anonymous", 0),
+        "events_known": found.get("events_known", 0),
+        "events_anonymous": found.get("events_anonymous", 0),
+    }
 
 
 def _sorted(counts: dict[str, int]) -> dict[str, int]:

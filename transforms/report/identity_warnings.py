@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from transforms.report.report_json import Identity
 from transforms.vocabulary.persons import ANONYMOUS_PREFIX
 
 _LONGEST_NAME = 80
 _NAMES = 3
 
 
-def identity_warnings(identity: Mapping[str, Any], flags: Mapping[str, Any]) -> list[str]:
+def identity_warnings(identity: Identity, flags: Mapping[str, Any]) -> list[str]:
     """The sentences for ``identity`` of a report, under its ``flags``."""
     found = []
-    contested = identity.get("contested_devices", 0)
+    contested = identity["contested_devices"]
     if contested and flags.get("device_links") == "sole":
         are = "device is" if contested == 1 else "devices are"
         found.append(
@@ -22,14 +23,14 @@ def identity_warnings(identity: Mapping[str, Any], flags: Mapping[str, Any]) -> 
             "be any of them and stays anonymous: see «Contested devices» in the report; --device_links next decides by "
             "time instead"
         )
-    if identity.get("quarantined_devices", 0):
+    if identity["quarantined_devices"]:
         number = identity["quarantined_devices"]
         found.append(
             f"{number:,} {'device was' if number == 1 else 'devices were'} seen with more Braze profiles than "
             "--max_profiles_per_device, as a till or a test phone is, so nobody is recognised by such a device: see "
             "«Quarantined devices» in the report; if these are people's own, raise the limit"
         )
-    left_out: Mapping[str, Mapping[str, int]] = identity.get("external_ids_left_out", {})
+    left_out: Mapping[str, Mapping[str, int]] = identity["external_ids_left_out"]
     found += [*_crowd(identity, left_out.get("crowd", {})), *_anonymous(left_out.get("anonymous_prefix", {}))]
     found += [*_renamed(identity), *_refused(identity)]
     return found
@@ -43,8 +44,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _crowd(identity: Mapping[str, Any], rows: Mapping[str, int]) -> Iterable[str]:
-    number = identity.get("crowd_external_ids", 0)
+def _crowd(identity: Identity, rows: Mapping[str, int]) -> Iterable[str]:
+    number = identity["crowd_external_ids"]
     if not number:
         return
     examples = identity["crowd_examples"]
@@ -53,7 +54,7 @@ def _crowd(identity: Mapping[str, Any], rows: Mapping[str, int]) -> Iterable[str
     what = "external id is" if number == 1 else "external ids are"
     ending = (
         f"--crowd_ids drop left {'it' if number == 1 else 'them'} out, on {counted(sum(rows.values()), 'row')}"
-        if identity.get("crowd_ids") == "drop"
+        if identity["crowd_ids"] == "drop"
         else "all rows under such an id go to one person in Mixpanel; --crowd_ids drop leaves it out"
     )
     yield (
@@ -72,8 +73,8 @@ def _anonymous(rows: Mapping[str, int]) -> Iterable[str]:
         )
 
 
-def _renamed(identity: Mapping[str, Any]) -> Iterable[str]:
-    number = identity.get("renamed_profiles", 0)
+def _renamed(identity: Identity) -> Iterable[str]:
+    number = identity["renamed_profiles"]
     if number:
         example = identity["renamed_examples"][0]
         ids = ", then ".join(map(_name, example["external_user_ids"][:_NAMES]))
@@ -84,11 +85,12 @@ def _renamed(identity: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
-def _refused(identity: Mapping[str, Any]) -> Iterable[str]:
-    number = identity.get("links", {}).get("refused", 0)
+def _refused(identity: Identity) -> Iterable[str]:
+    number = identity["links"]["refused"]
     if number:
         example = identity["refused_examples"][0]
-        ends = " with ".join(f"{example[f'{end}_type']} {_name(example[end])}" for end in "ab")
+        one, other = _name(example["a"]), _name(example["b"])
+        ends = f"{example['a_type']} {one} with {example['b_type']} {other}"
         yield (
             f"{number:,} {'link was' if number == 1 else 'links were'} refused, since each would have joined two known "
             f"users, e.g. {ends}: {' and '.join(map(_name, example['known_users']))} stay two persons; "

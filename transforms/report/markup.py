@@ -1,6 +1,6 @@
-"""Pieces of HTML for the report: text made inert, figures with units, tables.
+"""What stands in the report's markup: text made inert, figures with units.
 
-Everything from an export passes through `escaped`: event names, ids and paths are chosen by whoever wrote the rows.
+Everything from an export passes through `shortened`: event names, ids and paths are chosen by whoever wrote the rows.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import html
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 LONGEST_TEXT = 120
-LONGEST_TABLE = 100
-LONG_CELL = 90  # characters of markup, from which a cell gets room
 
 _BREAKS = re.compile(r"[^\s./_=-]{1,32}[\s./_=-]*|[\s./_=-]+")
 _JOINERS = "\u200c\u200d"  # Persian words and composed emoji need them
@@ -23,6 +20,10 @@ _JOINERS = "\u200c\u200d"  # Persian words and composed emoji need them
 
 class Html(str):
     """Text that is markup already and is not escaped again."""
+
+    def __html__(self) -> str:
+        """What Jinja2 asks of markup."""
+        return str(self)
 
 
 def _visible(character: str) -> str:
@@ -54,7 +55,7 @@ def shortened(value: object, limit: int = LONGEST_TEXT) -> str:
 
 def escaped(value: object, limit: int = LONGEST_TEXT) -> Html:
     """Returns ``value`` as text for an element or a quoted attribute."""
-    return value if isinstance(value, Html) else Html(html.escape(shortened(value, limit), quote=True))
+    return Html(value) if hasattr(value, "__html__") else Html(html.escape(shortened(value, limit), quote=True))
 
 
 def own_words(text: str) -> Html:
@@ -70,8 +71,8 @@ def _breakable(value: object, limit: int) -> str:
 
 def isolated(value: object, limit: int = LONGEST_TEXT) -> Html:
     """Returns ``value`` as an element whose writing direction does not reach the text around it; a dash for None."""
-    if isinstance(value, Html):
-        return value
+    if hasattr(value, "__html__"):
+        return Html(value)
     return Html("–") if value is None else Html(f"<bdi>{_breakable(value, limit)}</bdi>")
 
 
@@ -90,7 +91,7 @@ def count(value: object) -> int:
 def number(value: object) -> str:
     """Returns a figure with thousands separators: ``1,234``, ``0.9987``; a dash where there is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return "–" if value is None or isinstance(value, float) else str(escaped(value))
+        return "–" if value is None or isinstance(value, float) else shortened(value)
     if isinstance(value, int):
         return f"{value:,}"
     digits = 1 if abs(value) >= 10 else 6
@@ -138,7 +139,7 @@ def moment(seconds: object) -> str:
     try:
         at = datetime.datetime.fromtimestamp(float(str(seconds)), datetime.timezone.utc)
     except (ValueError, OverflowError, OSError):
-        return str(escaped(seconds))
+        return shortened(seconds)
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -151,81 +152,9 @@ def _by_count(entry: tuple[str, int]) -> tuple[int, str]:
     return -entry[1], entry[0]
 
 
-def nothing(text: str = "None.") -> Html:
-    """Returns the line that stands where a list is empty."""
-    return Html(f'<p class="none">{escaped(text)}</p>')
-
-
-def note(text: str) -> Html:
-    """Returns an explanation below a heading. ``text`` is the program's own words."""
-    return Html(f'<p class="note">{text}</p>')
-
-
-def _cell(value: Any, numeric: bool) -> str:
-    if numeric:
-        zero = ' class="n zero"' if value == 0 else ' class="n"'
-        return f"<td{zero}>{value if isinstance(value, Html) else number(value)}</td>"
-    shown = isolated(value)
-    return f"<td class=long>{shown}</td>" if len(shown) > LONG_CELL else f"<td>{shown}</td>"
-
-
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], identifier: str = "") -> Html:
-    """Returns a table in a box that scrolls by itself, or the line "None." if it has no rows.
-
-    Args:
-      caption: What it shows, for screen readers and as the name of its box.
-      columns: Headings; one that begins with ``#`` stands over numbers.
-      rows: A sequence of cells each, the first of which names the row. Text is escaped, `Html` is not.
-      identifier: The table's ``id``.
+def stay_in_words(stay: object) -> str:
     """
-    every = list(rows)
-    if not every:
-        return nothing()
-    heads = "".join(
-        f'<th scope="col"{" class=n" if name.startswith("#") else ""}>{escaped(name.lstrip("#"))}</th>'
-        for name in columns
-    )
-    body = "".join(
-        f'<tr><th scope="row">{isolated(row[0])}</th>'
-        + "".join(_cell(cell, name.startswith("#")) for cell, name in zip(row[1:], columns[1:], strict=True))
-        + "</tr>\n"
-        for row in every[:LONGEST_TABLE]
-    )
-    more = note(f"and {len(every) - LONGEST_TABLE:,} more in report.json") if len(every) > LONGEST_TABLE else ""
-    named = f' id="{identifier}"' if identifier else ""
-    return Html(
-        f'<div class="scroll" role="region" aria-label="{escaped(caption)}" tabindex="0"><table{named}>'
-        f"<caption>{escaped(caption)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table></div>"
-        f"{more}"
-    )
-
-
-def folded(summary: str, content: str) -> Html:
-    """Returns content that opens on a click, without a script."""
-    return Html(f"<details><summary>{escaped(summary)}</summary>\n{content}</details>") if content else Html("")
-
-
-def figures(entries: Iterable[tuple[str, str, str]]) -> Html:
-    """Returns tiles of (label, figure, explanation); the figure is shown large."""
-    tiles = "".join(
-        f'<div class="figure"><dt>{escaped(label)}</dt><dd><strong>{escaped(value)}</strong>'
-        + (f"<span>{escaped(text)}</span>" if text else "")
-        + "</dd></div>"
-        for label, value, text in entries
-    )
-    return Html(f'<dl class="figures">{tiles}</dl>') if tiles else Html("")
-
-
-def section(identifier: str, title: str, content: str) -> Html:
-    """Returns a section with its heading, or nothing if it has no content."""
-    if not content:
-        return Html("")
-    return Html(
-        f'<section id="{identifier}" aria-labelledby="{identifier}-title">\n'
-        f'<h2 id="{identifier}-title">{escaped(title)}</h2>\n{content}\n</section>\n'
-    )
-
-
-def block(title: str, content: str) -> Html:
-    """Returns a part of a section with its heading, or nothing if it has no content."""
-    return Html(f'<div class="block"><h3>{escaped(title)}</h3>\n{content}</div>\n') if content else Html("")
+    >>> stay_in_words(1.0), stay_in_words(0.5), stay_in_words("any")
+    ('stay of 1 day', 'stay of 0.5 days', 'any stay')
+    """
+    return f"stay of {stay:g} day{'' if stay == 1 else 's'}" if isinstance(stay, (int, float)) else f"{stay} stay"

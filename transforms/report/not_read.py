@@ -1,37 +1,35 @@
-"""The files that were listed and not read, in words: for the summary, the warnings and the page."""
+"""The files that were listed and not read, in words: for the summary and the warnings."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
-from typing import Any
 
-from transforms.report.markup import Html, code, count, moment, note, nothing, number, own_words, size, table
+from transforms.currents.left_out import Listing, NotRead, UnreadableDates
 from transforms.vocabulary.files import NOT_READ
 
 
-def in_short(listing: Mapping[str, Any]) -> str:
+def in_short(listing: Listing) -> str:
     """One line, empty where everything was read."""
     parts = []
-    for reason, found in (listing.get("not_read") or {}).items():
+    for reason, found in listing["not_read"].items():
         words = NOT_READ[reason].plain
-        if reason == "unfinished_hour" and (until := listing.get("read_until")) is not None:
+        if reason == "unfinished_hour" and (until := listing["read_until"]) is not None:
             words = f"left for later (of {_hour(until)} and after)"
         parts.append(f"{found['files']:,} {words}")
-    files = sum(found["files"] for found in (listing.get("not_read") or {}).values())
+    files = sum(found["files"] for found in listing["not_read"].values())
     return f"{files:,} file{'' if files == 1 else 's'}: {', '.join(parts)}" if parts else ""
 
 
-def warnings(listing: Mapping[str, Any]) -> list[str]:
+def warnings(listing: Listing) -> list[str]:
     """What somebody should look at, a sentence each."""
-    left, told = listing.get("not_read") or {}, []
+    left, told = listing["not_read"], []
     if found := left.get("other_name"):
         told.append(
             f"{_files(found)} that look like exports were not read, because their names do not end in .avro (such as "
             f"{found['example']}): unpack compressed ones (gunzip) or name them (--input '…/**/*.avro.gz'), and rename "
             "the others to end in .avro"
         )
-    if hidden := listing.get("hidden_avro"):
+    if hidden := listing["hidden_avro"]:
         told.append(
             f"{hidden:,} .avro file{' was' if hidden == 1 else 's were'} not read, because the name, or that of a "
             f"folder above, begins with . or _ (such as {left['hidden']['example']}): tools name temporary files like "
@@ -57,8 +55,8 @@ def warnings(listing: Mapping[str, Any]) -> list[str]:
             f"{_files(found)} cannot be read, because they are pipes, sockets or devices (such as "
             f"{found['example']}): write their content to files"
         )
-    dates = listing.get("unreadable_dates") or {}
-    if dates.get("files"):
+    dates = listing["unreadable_dates"]
+    if dates["files"]:
         told.append(
             f"{_files(dates)} read although their hour cannot be told (such as {dates['example']}): their date= is "
             "neither an hour (date=YYYY-MM-DD-HH) nor a day (date=YYYY-MM-DD)"
@@ -66,29 +64,7 @@ def warnings(listing: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def shown(listing: Mapping[str, Any]) -> str:
-    """A table by reason, and the hour up to which files were read."""
-    left = listing.get("not_read") or {}
-    rows = [
-        [
-            *(code(reason), own_words(NOT_READ[reason].meaning)),
-            *(count(one.get("files")), Html(size(one.get("bytes"))), code(one.get("example"))),
-        ]
-        for reason, one in left.items()
-    ]
-    heads = ["Reason", "Meaning", "#Files", "#Size", "Such as"]
-    found: str = table("Files that were not read, by reason", heads, rows) if rows else nothing("None: all were read.")
-    if listing.get("read_until") is not None:
-        found += note(
-            f"Without --until, hours are read up to {moment(listing['read_until'])}, when the last one was over."
-        )
-    dates = listing.get("unreadable_dates") or {}
-    if count(dates.get("files")):
-        found += note(f"{number(dates['files'])} files were read whose date= is neither an hour nor a day.")
-    return found
-
-
-def _files(found: Mapping[str, Any]) -> str:
+def _files(found: NotRead | UnreadableDates) -> str:
     return f"{found['files']:,} file{'' if found['files'] == 1 else 's'}"
 
 

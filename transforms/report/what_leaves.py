@@ -9,7 +9,7 @@ from transforms.currents import catalog
 from transforms.privacy.lookalikes import KINDS
 from transforms.privacy.marks import IDS, is_marked, is_personal
 from transforms.privacy.rules import DROP, HASH
-from transforms.report.markup import Html, block, code, note, nothing, section, share, table
+from transforms.report.report_json import LeavingLine, ReportJson, WhatLeaves
 from transforms.telemetry.tally import Tally
 
 DELETIONS_SINCE = "2026-07-01T00:00Z"
@@ -26,7 +26,7 @@ _LOOKS = {
 _Names = tuple[str, str, str | None, str]  # property or attribute, field, mark, what the rules did
 
 
-def figures(leaves: Tally, flags: Mapping[str, Any]) -> dict[str, Any]:
+def figures(leaves: Tally, flags: Mapping[str, Any]) -> WhatLeaves:
     """The report's ``what_leaves``, of the figures of all units."""
     ruled: dict[str, int] = leaves.get("rules", {})
     rules = sorted({*(flags.get(DROP) or ()), *(flags.get(HASH) or ())})
@@ -41,7 +41,7 @@ def figures(leaves: Tally, flags: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lines(leaves: Tally, ids: frozenset[str], *, of_profiles: bool) -> list[dict[str, Any]]:
+def _lines(leaves: Tally, ids: frozenset[str], *, of_profiles: bool) -> list[LeavingLine]:
     rows: dict[str, int] = leaves.get("rows", {})
     values: dict[_Names, int] = {}
     types: dict[_Names, set[str]] = {}
@@ -59,7 +59,7 @@ def _lines(leaves: Tally, ids: frozenset[str], *, of_profiles: bool) -> list[dic
                     key = (name, field, _mark(event_type, field), word)
                     values[key] = values.get(key, 0) + count
                     types.setdefault(key, set()).add(event_type)
-    lines = []
+    lines: list[LeavingLine] = []
     for key in sorted(values, key=_by_name):
         of_types = sum(rows.get(event_type, 0) for event_type in types[key])
         name, field, mark, word = key
@@ -91,37 +91,9 @@ def _by_name(key: _Names) -> tuple[bytes, bytes, str, str]:
     return name.encode(), field.encode(), mark or "", word
 
 
-def shown(report: Mapping[str, Any]) -> Html:
-    """Returns the section that a privacy officer signs."""
-    leaves = report.get("what_leaves")
-    if not leaves:
-        return section("what-leaves", "What leaves", "")
-    looks = [
-        [code(name), _LOOKS.get(kind, kind), values]
-        for kind, names in (leaves.get("looks_personal") or {}).items()
-        for name, values in (names or {}).items()
-    ]
-    rules = [[code(rule), values] for rule, values in (leaves.get("rules") or {}).items()]
-    told = note(
-        "Values of custom properties and attributes; none is shown here. Write a rule where one must not leave."
-    )
-    parts = [
-        block("Looks personal", (told + table("Looks personal", ["Name", "Looks like", "#Values"], looks))
-              if looks else nothing("No custom property or attribute has values that look personal.")),
-        block("Rules", table("Rules", ["Rule", "#Values that it named"], rules) if rules else nothing("No rules.")),
-    ]  # fmt: skip
-    for key, title in (("properties", "Properties of events"), ("attributes", "Attributes of profiles")):
-        heads = ["Name", "Braze field", "Mark", "Rules", "#Event types", "#Values", "#Share of rows"]
-        lines = [
-            [
-                *(code(line.get("name") or "–"), code(line.get("field") or "–"), line.get("mark") or "–"),
-                *(line.get("rules"), line.get("event_types"), line.get("values")),
-                Html(share(line.get("values"), line.get("rows"))),
-            ]
-            for line in leaves.get(key) or []
-        ]
-        parts.append(block(title, table(title, heads, lines)))
-    return section("what-leaves", "What leaves", "".join(parts))
+def looking_personal(looks: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
+    """(Property or attribute, what its values look like, how many) of ``looks_personal``."""
+    return [(name, _LOOKS.get(kind, kind), values) for kind, names in looks.items() for name, values in names.items()]
 
 
 def deletions_known_since(coverage: Mapping[str, Any]) -> str | None:
@@ -131,13 +103,13 @@ def deletions_known_since(coverage: Mapping[str, Any]) -> str | None:
     return found
 
 
-def warnings(report: Mapping[str, Any], flags: Mapping[str, Any]) -> list[str]:
+def warnings(report: ReportJson, flags: Mapping[str, Any]) -> list[str]:
     """What somebody should look at: rules that named no value, and deletions that the export could not tell of."""
     return [*_unused(report), *_deleted_before(report, flags)]
 
 
-def _unused(report: Mapping[str, Any]) -> list[str]:
-    unused = (report.get("what_leaves") or {}).get("rules_without_values") or []
+def _unused(report: ReportJson) -> list[str]:
+    unused = report["what_leaves"]["rules_without_values"]
     if not unused:
         return []
     named = ", ".join(f"[{rule}]" for rule in unused[:RULES_NAMED])
@@ -145,9 +117,8 @@ def _unused(report: Mapping[str, Any]) -> list[str]:
     return [f"rules that named no value of what was read: {named}{more}; see whether they are spelt as Braze spells"]
 
 
-def _deleted_before(report: Mapping[str, Any], flags: Mapping[str, Any]) -> list[str]:
-    coverage = report.get("coverage") or {}
-    first, known = coverage.get("first_hour"), report.get("deletions_known_since")
+def _deleted_before(report: ReportJson, flags: Mapping[str, Any]) -> list[str]:
+    first, known = report["coverage"]["first_hour"], report["deletions_known_since"]
     if flags.get("suppress") is not None or first is None or first >= (known or DELETIONS_SINCE):
         return []
     told = f"has deletions on request only from {known} on" if known is not None else "has no deletions on request"

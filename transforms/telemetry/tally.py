@@ -53,6 +53,21 @@ def _first(value: Any) -> Any:
     return sorted(value, key=orjson.dumps)[:EXAMPLES] if isinstance(value, list) else value
 
 
+def no_figures() -> Tally:
+    """What a run has counted before it has read anything; of these figures, a step sends those that it has."""
+    return {
+        "rows_by_type": {}, "withheld": {}, "withheld_by_type": {}, "rejects": {}, "reject_examples": {},
+        "damaged": {"files": 0, "blocks": 0, "whole_files": 0, "rows_lost": 0, "bytes_unread": 0, "lines": 0,
+                    "reasons": {}, "examples": {}},
+        "type_conflicts": {"files": 0, "examples": []}, "unknown_types": {}, "unknown_columns": {}, "limits": {},
+        "external_ids_left_out": {}, "profile_lines": 0, "events_by_day": {},
+        "persons": {"by_month": {}, "by_type": {}},
+        "gain": {"native_rows": 0, "anonymous_rows": 0, "rows_joined_to_known": 0, "known_rows_of_other_types": 0,
+                 "persons_with_earlier_history": 0, "persons_native_never_sends": 0, "days_earlier": {}},
+        "cost": {}, "leaves": {}, "seconds": {}, "memory": {}, "sent": {}, "received": {}, "max_element_bytes": 0,
+    }  # fmt: skip
+
+
 def shown(value: Any) -> Any:
     """A value as an example shows it: long texts by their beginning.
 

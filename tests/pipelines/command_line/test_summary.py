@@ -18,7 +18,8 @@ def report(**changes: Any) -> dict[str, Any]:
     identity = {"known_users": 2, "profiles": 4, "profiles_known_through": through, "anonymous_profiles": 1}
     return {
         "rows": rows, "identity": identity, "gain": {"anonymous_rows": 7, "rows_joined_to_known": 3}, "warnings": [],
-        "timing": {"rows_per_second": 1_000, "peak_memory_bytes": 400_000_000}, "files": {"read": 1}, **changes,
+        "timing": {"rows_per_second": 1_000, "peak_memory_bytes": 400_000_000}, "files": {"read": 1},
+        "listing": {"not_read": {}, "read_until": None}, **changes,
     }  # fmt: skip
 
 
@@ -55,6 +56,10 @@ def test_the_lines_add_up_and_name_what_is_not_an_event() -> None:
 def test_devices_that_link_nobody_are_explained_with_where_to_look(
     identity: dict[str, int], policy: str, where: str | None
 ) -> None:
-    told = identity_warnings(identity, {"device_links": policy})
+    nothing: Any = {
+        "contested_devices": 0, "quarantined_devices": 0, "external_ids_left_out": {}, "crowd_external_ids": 0,
+        "renamed_profiles": 0, "links": {"refused": 0},
+    }  # fmt: skip
+    told = identity_warnings(nothing | identity, {"device_links": policy})
     assert [where in text for text in told if where] == ([True] if where else [])
     assert bool(told) is bool(where)

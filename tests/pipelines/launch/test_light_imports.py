@@ -50,6 +50,16 @@ print("loaded:", {_LOADED})
     assert python(program, *flags).splitlines()[-1] == "loaded: []"
 
 
+def test_templates_are_loaded_where_a_page_is_made_and_not_before() -> None:
+    program = """
+import pipelines.currents_to_mixpanel, pipelines.deliver, pipelines.launch.worker as worker
+worker.prepare()
+import transforms.report.page as page
+print("jinja2" in sys.modules, page.render({})[:15], "jinja2" in sys.modules)
+"""
+    assert python(program) == "False <!DOCTYPE html> True\n"
+
+
 def test_a_worker_process_loads_none_of_them() -> None:
     program = (
         f"import pipelines.launch.worker as worker\nworker.prepare()\nprint({_LOADED}, 'apache_beam' in sys.modules)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from tests.commands.whole_run import read_output, run_in_process
 from tests.exports.small_exports import NOW, OPEN, avro, rows, write
 from tests.transforms.report.test_page import Page
 from transforms.currents import coverage
-from transforms.currents.coverage import GAPS_KEPT, Coverage
+from transforms.currents.coverage import GAPS_KEPT, Coverage, HoursCovered
 from transforms.currents.paths import SourceFile
 from transforms.report.file_gaps import warnings
 
@@ -73,7 +72,7 @@ def hours_of(pace: Pace, days: int, without: range = range(0)) -> Iterator[str]:
             yield (MONDAY + datetime.timedelta(hours=hour)).strftime("%Y-%m-%d-%H")
 
 
-def figures(**by_type: Iterator[str]) -> dict[str, Any]:
+def figures(**by_type: Iterator[str]) -> HoursCovered:
     """The coverage of a file for each date, by the name of a type (``Open``, ``Click``, …)."""
     covered = Coverage()
     for kind, dates in by_type.items():

@@ -9,7 +9,7 @@ import pytest
 
 from tests.servers.emulators import Emulator
 from transforms.currents import listing
-from transforms.currents.left_out import Kind, LeftOut, kind_of
+from transforms.currents.left_out import Kind, LeftOut, Listing, kind_of
 from transforms.currents.listing import discover, survey
 from transforms.errors import InputError, NoFilesFound
 from transforms.report import not_read
@@ -25,14 +25,14 @@ def make(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(name.encode())
 
 
-def listed(*inputs: Path | str, **flags: Any) -> tuple[list[str], dict[str, Any]]:
+def listed(*inputs: Path | str, **flags: Any) -> tuple[list[str], Listing]:
     """(Names that are read, the report's ``listing``)."""
     left_out = LeftOut()
     names = [file.name for file in discover([str(source) for source in inputs], left_out=left_out, **flags)]
     return names, left_out.figures(flags.get("read_until"))
 
 
-def counts(found: dict[str, Any]) -> dict[str, int]:
+def counts(found: Listing) -> dict[str, int]:
     return {reason: one["files"] for reason, one in found["not_read"].items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -128,10 +129,16 @@ def test_external_ids_that_are_all_known_users_are_passed_on_as_they_are() -> No
     assert (found.by_connector.tolist(), found.left_out) == ([True, False, True], {})
 
 
+def reported(resolution: Resolution, **more: Any) -> Any:
+    """A resolution's figures with what the report adds to them."""
+    return {**resolution.figures, "crowd_ids": "keep", "external_ids_left_out": {}, **more}
+
+
 def test_warnings_name_ids_on_one_line_with_their_numbers() -> None:
-    figures = run([*CROWD, Link(0, "p0", "a\nb", 9)], "keep").figures
     left_out = {"anonymous_prefix": {"$device:p9": 3, "(others)": 2}}
-    crowd, anonymous, renamed, refused = identity_warnings({**figures, "external_ids_left_out": left_out}, {})
+    resolution = run([*CROWD, Link(0, "p0", "a\nb", 9)], "keep")
+    figures = reported(resolution, external_ids_left_out=left_out)
+    crowd, anonymous, renamed, refused = identity_warnings(figures, {})
     assert crowd == (
         "1 external id is carried by more Braze profiles than --max_profiles_per_known_user, so most likely a "
         "placeholder and not a person: [everybody] by 4 Braze profiles; all rows under "
@@ -142,13 +149,13 @@ def test_warnings_name_ids_on_one_line_with_their_numbers() -> None:
     assert renamed.startswith("1 Braze profile had several external ids over time")
     assert "e.g. [p0]: [everybody], then [a\\nb];" in renamed
     assert refused.startswith("1 link was refused, since each would have joined two known users, e.g. user_id [p0] ")
-    assert identity_warnings(run([Link(0, "p", "u")]).figures, {}) == []
+    assert identity_warnings(reported(run([Link(0, "p", "u")])), {}) == []
 
 
 def test_the_warning_of_dropped_crowds_counts_them_all_and_their_rows() -> None:
     links = [Link(0, f"p{at}", f"crowd-{number:02}") for number in range(12) for at in range(4 + (number == 7))]
-    figures = run(links).figures
-    identity = {**figures, "crowd_ids": "drop", "external_ids_left_out": {"crowd": {"crowd-07": 5, "crowd-00": 40}}}
+    left_out = {"crowd": {"crowd-07": 5, "crowd-00": 40}}
+    identity = reported(run(links), crowd_ids="drop", external_ids_left_out=left_out)
     (warning,) = (text for text in identity_warnings(identity, {}) if "crowd" in text)
     assert warning.startswith("12 external ids are carried")
     assert "person: [crowd-07] by 5 Braze profiles, [crowd-00] by 4 Braze profiles" in warning
