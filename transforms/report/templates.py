@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from transforms.report import markup, page_charts, what_it_costs, what_leaves
+from transforms.currents.catalog import FREE_EVENTS
+from transforms.report import markup, page_charts
 from transforms.vocabulary.terms import Term, Terms
 
 if TYPE_CHECKING:
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 
 LONGEST_TABLE = 100
 LONG_CELL = 90  # characters of markup, from which a cell gets room
+_CHOICES = {
+    "as_it_is": "this run",
+    "anonymous_none": "with --anonymous none",
+    "device_links_none": "with --device_links none",
+    "without_largest_types": "without the ten largest event types",
+}
+_LOOKS = {
+    "email": "an email address", "phone": "a phone number", "card": "a payment card number", "ip": "an IP address",
+}  # fmt: skip
 
 
 def filled(template: str, package: str = __package__, **values: Any) -> markup.Html:
@@ -45,14 +56,14 @@ def _environment(package: str) -> jinja2.Environment:
         auto_reload=False,
     )
     found.filters |= {
-        "by_choice": what_it_costs.by_choice,
-        "by_name": what_it_costs.by_name,
+        "by_choice": _by_choice,
+        "by_name": _by_name,
         "code": markup.code,
         "changes": _changes,
         "duration": markup.duration,
         "escaped": markup.escaped,
         "isolated": markup.isolated,
-        "looking_personal": what_leaves.looking_personal,
+        "looking_personal": _looking_personal,
         "moment": markup.moment,
         "number": markup.number,
         "over_numbers": _over_numbers,
@@ -113,3 +124,22 @@ def _setting(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "–"
     return "–" if value is None or value == "" else str(value)
+
+
+def _by_choice(months: Mapping[str, Any]) -> list[tuple[str, str, dict[str, int]]]:
+    """(Month, what is chosen, figures) of ``by_month``."""
+    return [(month, words, of[choice]) for month, of in months.items() for choice, words in _CHOICES.items()]
+
+
+def _by_name(months: Mapping[str, Any]) -> list[tuple[str, str, int, bool]]:
+    """(Month, event, how many, whether Mixpanel has the name free of MTU) of ``by_month``."""
+    return [
+        (month, name, events, name in FREE_EVENTS)
+        for month, of in months.items()
+        for name, events in of["events_by_name"].items()
+    ]
+
+
+def _looking_personal(looks: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
+    """(Property or attribute, what its values look like, how many) of ``looks_personal``."""
+    return [(name, _LOOKS.get(kind, kind), values) for kind, names in looks.items() for name, values in names.items()]

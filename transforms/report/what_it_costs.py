@@ -10,12 +10,7 @@ from transforms.mixpanel.monthly_users import largest
 from transforms.report.report_json import Cost, MonthlyCost
 from transforms.telemetry.tally import Tally, merged
 
-CHOICES = {
-    "as_it_is": "this run",
-    "anonymous_none": "with --anonymous none",
-    "device_links_none": "with --device_links none",
-    "without_largest_types": "without the ten largest event types",
-}
+CHOICES = ("as_it_is", "anonymous_none", "device_links_none", "without_largest_types")
 _NOBODY = {"known": 0, "anonymous": 0}
 
 
@@ -67,17 +62,3 @@ def _choice(events: Mapping[str, int], persons: Mapping[str, Mapping[str, int]])
 
 def _most_first(entry: tuple[str, int]) -> tuple[int, str]:
     return -entry[1], entry[0]
-
-
-def by_choice(months: Mapping[str, Any]) -> list[tuple[str, str, dict[str, int]]]:
-    """(Month, what is chosen, figures) of ``by_month``."""
-    return [(month, words, of[choice]) for month, of in months.items() for choice, words in CHOICES.items()]
-
-
-def by_name(months: Mapping[str, Any]) -> list[tuple[str, str, int, bool]]:
-    """(Month, event, how many, whether Mixpanel has the name free of MTU) of ``by_month``."""
-    return [
-        (month, name, events, name in FREE_EVENTS)
-        for month, of in months.items()
-        for name, events in of["events_by_name"].items()
-    ]

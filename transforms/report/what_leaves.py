@@ -20,9 +20,6 @@ RULES_NAMED = 10
 """In a warning; the report's section has all."""
 
 SENT = "sent"
-_LOOKS = {
-    "email": "an email address", "phone": "a phone number", "card": "a payment card number", "ip": "an IP address",
-}  # fmt: skip
 _Names = tuple[str, str, str | None, str]  # property or attribute, field, mark, what the rules did
 
 
@@ -89,11 +86,6 @@ def _mark(event_type: str, field: str) -> str | None:
 def _by_name(key: _Names) -> tuple[bytes, bytes, str, str]:
     name, field, mark, word = key
     return name.encode(), field.encode(), mark or "", word
-
-
-def looking_personal(looks: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
-    """(Property or attribute, what its values look like, how many) of ``looks_personal``."""
-    return [(name, _LOOKS.get(kind, kind), values) for kind, names in looks.items() for name, values in names.items()]
 
 
 def deletions_known_since(coverage: Mapping[str, Any]) -> str | None:
