@@ -62,12 +62,13 @@ def lines(report: dict[str, Any], output: str) -> list[str]:
 
 def counts(report: dict[str, Any] | None) -> dict[str, Any]:
     """What ``--json`` says of what is published: rows by outcome, persons, warnings; of None, that nothing is."""
+    persons = ("known_users", "profiles", "anonymous_profiles")
+    if not report:
+        return {**dict.fromkeys((*OUTCOMES.codes, *persons), 0), "warnings": [], "output": None}
     return {
-        **{outcome: report["rows"][outcome] if report else 0 for outcome in OUTCOMES.codes},
-        "known_users": report["identity"]["known_users"] if report else 0,
-        "profiles": report["identity"]["profiles"] if report else 0,
-        "anonymous_profiles": report["identity"]["anonymous_profiles"] if report else 0,
-        "warnings": report["warnings"] if report else [],
+        **{outcome: report["rows"][outcome] for outcome in OUTCOMES.codes},
+        **{name: report["identity"][name] for name in persons},
+        "warnings": report["warnings"],
         "output": None,
     }
 

@@ -11,7 +11,7 @@ from transforms.delivery.deletions.page import deletions
 from transforms.delivery.delivered_run import KINDS
 from transforms.report.charts import bars, legend
 from transforms.report.markup import Html, duration, number
-from transforms.report.page import Section
+from transforms.report.page import Section, not_blank
 from transforms.report.templates import filled
 
 _LONGEST_WORDS, _LONGEST_RECORD = 2_000, 300
@@ -32,7 +32,7 @@ def page(report: dict[str, Any], examples: Sequence[dict[str, Any]], next_step: 
         ("minutes", "By minute", _part("minutes", periods=periods, width=width)),
         ("requests", "Requests", _part("requests", report=report, requests=_requests(report))),
     )
-    sections = [Section(key, title, title, Html(content)) for key, title, whole in parts if (content := whole.strip())]
+    sections = not_blank(Section(key, title, title, content) for key, title, content in parts)
     return _part("delivery", report=report, tiles=_tiles(report), sections=sections)
 
 

@@ -7,7 +7,7 @@ section. A section that the dict lacks is left out; one that is there and empty 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
@@ -48,12 +48,19 @@ _SECTIONS = (
 def render(report: ReportJson | Mapping[str, Any]) -> str:
     """Returns the page. Any text of ``report`` may be hostile; the result always encodes as UTF-8."""
     whole = {**dict.fromkeys(_KEYS), **report}
-    sections = [
-        Section(key, title, short, Html(content))
-        for key, title, short, template in _SECTIONS
-        if (content := section(template, whole).strip())
-    ]
+    sections = not_blank(
+        Section(key, title, short, section(template, whole)) for key, title, short, template in _SECTIONS
+    )
     return templates.filled("report.html.j2", report=whole, sections=sections, tiles=_tiles(whole))
+
+
+def not_blank(sections: Iterable[Section]) -> list[Section]:
+    """The sections that have something to show, without the blank lines around it."""
+    return [
+        dataclasses.replace(section, content=Html(content))
+        for section in sections
+        if (content := section.content.strip())
+    ]
 
 
 def section(template: str, report: Mapping[str, Any]) -> Html:

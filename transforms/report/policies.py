@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from transforms.report.markup import Html, share
+from transforms.report.markup import share
 from transforms.report.report_json import DevicePolicies, Identity, PolicyLine
-from transforms.report.templates import filled
 
 _ORDER = ("none", "sole", "first", "next")
 _FEWEST_JUDGED = 100
@@ -19,13 +17,6 @@ _BUSY_SHARE = 0.2
 def in_order(policies: DevicePolicies) -> DevicePolicies:
     """The figures with their table in the order of the page, whatever order it travelled in."""
     return {**policies, "table": sorted(policies["table"], key=_place)}
-
-
-def device_policies(report: Mapping[str, Any]) -> Html:
-    """Returns «Which device policy?»: what each would do on this data, and what Braze's merges say of it."""
-    if not report["identity"]:
-        return Html("")
-    return Html(filled("device_policies.html.j2", found=report["identity"]).strip())
 
 
 def policy_warnings(identity: Identity) -> Iterator[str]:

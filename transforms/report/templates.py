@@ -33,7 +33,7 @@ _LOOKS = {
 
 
 def filled(template: str, package: str = __package__, **values: Any) -> markup.Html:
-    """Returns a template of ``package``'s folder ``templates`` with its values; see `report` for the shared ones.
+    """Returns a template of ``package``'s folder ``templates`` with its values; it may build on those of this package.
 
     Raises:
         jinja2.UndefinedError: the template names something that is not there.

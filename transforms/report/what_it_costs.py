@@ -10,7 +10,6 @@ from transforms.mixpanel.monthly_users import largest
 from transforms.report.report_json import Cost, MonthlyCost
 from transforms.telemetry.tally import Tally, merged
 
-CHOICES = ("as_it_is", "anonymous_none", "device_links_none", "without_largest_types")
 _NOBODY = {"known": 0, "anonymous": 0}
 
 
@@ -36,16 +35,12 @@ def _month(
     known = {name: counts["known"] for name, counts in names.items()}
     of_small = [counts for kind, counts in by_type.items() if kind not in largest_types]
     small = {name: counts["known"] + counts["anonymous"] for name, counts in merged(of_small).items()}
-    events = {
-        "as_it_is": by_name, "anonymous_none": known, "device_links_none": by_name, "without_largest_types": small,
-    }  # fmt: skip
-    found = {choice: _choice(events[choice], persons.get(choice, {})) for choice in CHOICES}
     return {
         "events_by_name": dict(sorted(by_name.items(), key=_most_first)),
-        "as_it_is": found["as_it_is"],
-        "anonymous_none": found["anonymous_none"],
-        "device_links_none": found["device_links_none"],
-        "without_largest_types": found["without_largest_types"],
+        "as_it_is": _choice(by_name, persons.get("as_it_is", {})),
+        "anonymous_none": _choice(known, persons.get("anonymous_none", {})),
+        "device_links_none": _choice(by_name, persons.get("device_links_none", {})),
+        "without_largest_types": _choice(small, persons.get("without_largest_types", {})),
     }
 
 

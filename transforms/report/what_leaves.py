@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transforms.currents import catalog
+from transforms.currents.coverage import HoursCovered
 from transforms.privacy.lookalikes import KINDS
 from transforms.privacy.marks import IDS, is_marked, is_personal
 from transforms.privacy.rules import DROP, HASH
@@ -88,11 +89,10 @@ def _by_name(key: _Names) -> tuple[bytes, bytes, str, str]:
     return name.encode(), field.encode(), mark or "", word
 
 
-def deletions_known_since(coverage: Mapping[str, Any]) -> str | None:
+def deletions_known_since(coverage: HoursCovered) -> str | None:
     """The first hour with a file of ``users.UserDeleteRequest``; None where there is none."""
-    of_type = (coverage.get("by_type") or {}).get(catalog.USER_DELETE_REQUEST) or {}
-    found: str | None = of_type.get("first_hour")
-    return found
+    of_type = coverage["by_type"].get(catalog.USER_DELETE_REQUEST)
+    return of_type["first_hour"] if of_type else None
 
 
 def warnings(report: ReportJson, flags: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from transforms.report.policies import device_policies, in_order, policy_warnings
+from transforms.report.page import section
+from transforms.report.policies import in_order, policy_warnings
+from transforms.report.templates import filled
 
 
 def line(policy: str, stay: float | str | None = None, **figures: Any) -> dict[str, Any]:
@@ -15,6 +17,10 @@ def line(policy: str, stay: float | str | None = None, **figures: Any) -> dict[s
 
 def identity(chosen: dict[str, Any], busy: float = 0.0, **more: Any) -> Any:
     return {"device_policies": {"rows_on_busy_devices": busy, "table": [{**chosen, "chosen": True}], **more}}
+
+
+def device_policies(report: dict[str, Any]) -> str:
+    return filled("device_policies.html.j2", found=report["identity"])
 
 
 def test_the_table_has_the_order_of_the_page_whatever_order_it_travelled_in() -> None:
@@ -75,4 +81,4 @@ def test_the_page_marks_the_chosen_policy_and_says_since_when_it_judges() -> Non
     assert "Contradicted" not in shown
     scored = line("sole", **figures, precision=0.5, recall=0.25, wrongly_joined_per_million=7.0)
     assert "Wrongly joined per million" in device_policies({"identity": identity(scored, orphans_since=None)})
-    assert device_policies({"identity": {}}) == ""
+    assert section("identity.html.j2", {"identity": {}, "rows": {}}).strip() == ""
